@@ -1,0 +1,58 @@
+import type { LeftOut } from './plans.ts';
+
+export const FORMAT_VERSION = 1;
+
+export interface ManifestPart {
+  /** Key in the storage: backups/<backupId>/tables/<table>/<part>.csv.gz */
+  readonly key: string;
+  readonly rows: number;
+  /** Size as stored. */
+  readonly bytes: number;
+  /** Of the bytes as stored, lower-case hex. */
+  readonly sha256: string;
+}
+
+export interface ManifestTable {
+  readonly name: string;
+  /** In the order of the CSV fields. */
+  readonly columns: readonly string[];
+  /** PostgreSQL type of each column in the source, such as "character varying(250)". */
+  readonly types: Readonly<Record<string, string>>;
+  readonly rows: number;
+  /** Largest value of each serial column, null when the table is empty. */
+  readonly maxIds: Readonly<Record<string, number | null>>;
+  readonly parts: readonly ManifestPart[];
+}
+
+export interface ManifestSource {
+  readonly kind: 'database';
+  /** host:port/database */
+  readonly environment: string;
+  readonly schema: string;
+  /** Airflow minor, or the releases that share this schema, such as "2.10.3–2.11". */
+  readonly airflow: string;
+  readonly alembicHead: string;
+  readonly postgres: string;
+}
+
+export interface Manifest {
+  readonly formatVersion: number;
+  readonly backupId: string;
+  readonly label: string | null;
+  readonly tool: { readonly name: string; readonly version: string };
+  readonly source: ManifestSource;
+  /** The moment the backup shows: ISO 8601, UTC, taken from the database server inside the snapshot. */
+  readonly snapshotTime: string;
+  readonly compression: string;
+  readonly secrets: {
+    readonly mode: 'ciphertext';
+    /** Fingerprints of the source's Fernet keys, first key first; empty when none was known. */
+    readonly fernetKeys: readonly string[];
+  };
+  readonly tables: readonly ManifestTable[];
+  readonly leftOut: readonly LeftOut[];
+  readonly totals: { readonly tables: number; readonly rows: number; readonly parts: number; readonly bytes: number };
+  readonly durationSeconds: number;
+  /** SHA-256 of the manifest's own bytes with these 64 digits replaced by zeros. */
+  readonly checksum: string;
+}

@@ -1,0 +1,108 @@
+/**
+ * Plans are pure data: what a command is going to do, before it does anything. `--dry-run` prints them, `--json`
+ * sends them as they are, and the executor follows them.
+ */
+
+/** Something that stops the command (exit 14), known before a byte moves. */
+export interface Blocker {
+  readonly code: string;
+  readonly message: string;
+  readonly next: string;
+}
+
+export interface PlanWarning {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** The environment on the other end, as found. */
+export interface EnvironmentFacts {
+  /** host:port/database, without user and password. */
+  readonly name: string;
+  readonly schema: string;
+  /** Airflow minor, or the range of releases that share this schema, such as "2.10.3–2.11". */
+  readonly airflow: string;
+  readonly alembicHead: string;
+  readonly postgres: string;
+  /** ISO time of the newest scheduler heartbeat; null when no scheduler ever ran. */
+  readonly schedulerHeartbeat: string | null;
+}
+
+export interface BackupPlanTable {
+  readonly table: string;
+  readonly parts: number;
+  readonly estimatedBytes: number;
+  /** Taken along because a chosen table refers to it. */
+  readonly addedFor?: string;
+}
+
+export interface LeftOut {
+  readonly table: string;
+  /** Absent: the whole table. */
+  readonly columns?: readonly string[];
+  readonly reason: string;
+}
+
+export interface BackupPlan {
+  readonly kind: 'backup';
+  readonly backupId: string;
+  readonly source: EnvironmentFacts;
+  readonly jobs: number;
+  readonly compression: string;
+  readonly tables: readonly BackupPlanTable[];
+  readonly leftOut: readonly LeftOut[];
+  readonly warnings: readonly PlanWarning[];
+}
+
+export interface RestorePlanTable {
+  readonly table: string;
+  /** load: rows are added with their ids · merge: matched by a natural key · lookup: only used to translate ids. */
+  readonly action: 'load' | 'merge' | 'lookup';
+  /** Rows of the target that cleanup deletes. */
+  readonly deletes: number;
+  /** Rows of the backup that go in (for merge: that are offered). */
+  readonly loads: number;
+  /** Rows of the target that stay. */
+  readonly keeps: number;
+  readonly note?: string;
+}
+
+export interface RestorePlan {
+  readonly kind: 'restore';
+  readonly backupId: string;
+  readonly snapshotTime: string;
+  readonly source: { readonly environment: string; readonly airflow: string; readonly alembicHead: string };
+  readonly target: EnvironmentFacts;
+  readonly via: 'in-place';
+  readonly clean: boolean;
+  readonly variables: MergeStrategy;
+  readonly connections: MergeStrategy;
+  readonly pauseState: PauseState;
+  readonly tables: readonly RestorePlanTable[];
+  readonly blockers: readonly Blocker[];
+  readonly warnings: readonly PlanWarning[];
+}
+
+export interface CleanupPlan {
+  readonly kind: 'cleanup';
+  readonly target: EnvironmentFacts;
+  readonly tables: readonly { readonly table: string; readonly deletes: number; readonly keeps: number }[];
+  /** Tables that cleanup never touches. */
+  readonly untouched: readonly string[];
+  readonly blockers: readonly Blocker[];
+}
+
+export interface PrunePlan {
+  readonly kind: 'prune';
+  readonly keep: readonly { readonly backupId: string; readonly reasons: readonly string[] }[];
+  readonly remove: readonly string[];
+  /** Folders without a manifest, older than a day: what killed backups left. */
+  readonly debris: readonly string[];
+  /** Folders without a manifest that may be a backup under way. */
+  readonly underWay: readonly string[];
+  /** Backups whose manifest cannot be read: neither counted nor removed. */
+  readonly unreadable: readonly string[];
+}
+
+export type MergeStrategy = 'skip' | 'append' | 'replace';
+export type PauseState = 'backup' | 'paused' | 'unchanged';
