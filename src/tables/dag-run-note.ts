@@ -1,0 +1,16 @@
+import type { TableSpec } from './spec.ts';
+
+/** Notes on runs. Users are not restored, so their ids are translated by name. */
+export const dagRunNote: TableSpec = {
+  name: 'dag_run_note',
+  key: ['dag_run_id'],
+  columns: [
+    'user_id integer',
+    'dag_run_id integer',
+    'content text',
+    'created_at timestamptz',
+    'updated_at timestamptz',
+  ],
+  restore: { kind: 'history' },
+  references: { dag_run_id: 'dag_run', user_id: 'ab_user' },
+};

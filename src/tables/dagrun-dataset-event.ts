@@ -1,0 +1,10 @@
+import type { TableSpec } from './spec.ts';
+
+/** Which updates made which run. */
+export const dagrunDatasetEvent: TableSpec = {
+  name: 'dagrun_dataset_event',
+  key: ['dag_run_id', 'event_id'],
+  columns: ['dag_run_id integer', 'event_id integer'],
+  restore: { kind: 'history' },
+  references: { dag_run_id: 'dag_run', event_id: 'dataset_event' },
+};

@@ -1,0 +1,11 @@
+import type { TableSpec } from './spec.ts';
+
+/** Dataset aliases, registered by the parser: matched by name. */
+export const datasetAlias: TableSpec = {
+  name: 'dataset_alias',
+  since: '2.10',
+  key: ['id'],
+  columns: ['id integer', 'name text'],
+  restore: { kind: 'merge', by: ['name'], existing: 'keep' },
+  serial: 'id',
+};

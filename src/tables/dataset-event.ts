@@ -1,0 +1,20 @@
+import type { TableSpec } from './spec.ts';
+
+/** Updates of datasets. `dataset_id` has no foreign key. */
+export const datasetEvent: TableSpec = {
+  name: 'dataset_event',
+  key: ['id'],
+  columns: [
+    'id integer',
+    'dataset_id integer',
+    'extra json',
+    'source_task_id text',
+    'source_dag_id text',
+    'source_run_id text',
+    'source_map_index integer',
+    'timestamp timestamptz',
+  ],
+  restore: { kind: 'history' },
+  serial: 'id',
+  references: { dataset_id: 'dataset' },
+};

@@ -1,0 +1,23 @@
+import type { TableSpec } from './spec.ts';
+
+/** The audit log (not the task logs, which are files). */
+export const log: TableSpec = {
+  name: 'log',
+  key: ['id'],
+  columns: [
+    'id integer',
+    'dttm timestamptz',
+    'dag_id text',
+    'task_id text',
+    'map_index integer',
+    'event text',
+    'execution_date timestamptz',
+    { column: 'run_id text', since: '2.9' },
+    'owner text',
+    { column: 'owner_display_name text', since: '2.8' },
+    'extra text',
+    { column: 'try_number integer', since: '2.10' },
+  ],
+  restore: { kind: 'history' },
+  serial: 'id',
+};

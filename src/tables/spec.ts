@@ -1,0 +1,87 @@
+/** Minors of Airflow whose metadata database Lifeboat reads and writes. */
+export type Minor = '2.5' | '2.6' | '2.7' | '2.8' | '2.9' | '2.10' | '2.11';
+
+/** Families of PostgreSQL types: within one, values travel as text without loss; between two, nothing is assumed. */
+export type ColumnType =
+  'integer' | 'bigint' | 'float' | 'boolean' | 'text' | 'timestamp' | 'timestamptz' | 'bytea' | 'json';
+
+export interface ColumnSpec {
+  readonly name: string;
+  readonly type: ColumnType;
+  /** First minor that has the column; all when absent. */
+  readonly since?: Minor;
+  /** First minor that no longer has it (or has it with another type). */
+  readonly until?: Minor;
+}
+
+/** Short form: `'dag_id text'`. */
+export type ColumnEntry =
+  | `${string} ${ColumnType}`
+  | { readonly column: `${string} ${ColumnType}`; readonly since?: Minor; readonly until?: Minor };
+
+/**
+ * How rows of a table come back.
+ * - history: rows of the past. Cleanup deletes them, restore loads them with their ids.
+ * - merge: rows that the target may have too; matched by a natural key, never deleted.
+ * - lookup: never written; its rows only translate ids (users of notes).
+ */
+export type RestoreRule =
+  | { readonly kind: 'history' }
+  | {
+      readonly kind: 'merge';
+      readonly by: readonly string[];
+      /** What a matching row of the target becomes; 'strategy' is chosen by the user, 'schedule' is for dag. */
+      readonly existing: 'keep' | 'replace' | 'strategy' | 'schedule';
+    }
+  | { readonly kind: 'lookup'; readonly by: readonly string[] };
+
+export interface LeftOutColumn {
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** A value changed while a row is loaded. Both are SQL over the row's own columns; :snapshot is the backup's moment. */
+export interface LoadRewrite {
+  readonly column: string;
+  readonly when: string;
+  readonly to: string;
+}
+
+export interface SecretColumn {
+  readonly column: string;
+  /** Boolean column that says whether the value is a Fernet token; absent: the value's own form says it. */
+  readonly flag?: string;
+  readonly since?: Minor;
+}
+
+/** A table over all versions: data only. `tablesFor(version)` in src/versions makes it one version's table. */
+export interface TableSpec {
+  readonly name: string;
+  readonly since?: Minor;
+  /** Primary key, or another key that names a row. */
+  readonly key: readonly string[];
+  readonly columns: readonly ColumnEntry[];
+  readonly leftOutColumns?: readonly LeftOutColumn[];
+  readonly restore: RestoreRule;
+  /** Column fed by a sequence. */
+  readonly serial?: string;
+  /** Ids that the target's sequence ever issued are not used again: live processes know rows by id alone. */
+  readonly neverReuseIds?: boolean;
+  /** Foreign-key parents that `references` does not name. */
+  readonly after?: readonly string[];
+  /** Column → table whose id it holds, also where PostgreSQL has no foreign key. */
+  readonly references?: Readonly<Record<string, string>>;
+  readonly secrets?: readonly SecretColumn[];
+  /** Rows here make a target one "with history", which only --clean may empty. */
+  readonly countsAsHistory?: boolean;
+  /** SQL predicate: rows of the target that cleanup and restore leave alone. */
+  readonly liveRows?: string;
+  /** SQL predicate: only these rows are backed up. {schema} stands for the quoted schema. */
+  readonly only?: string;
+  readonly rewrites?: readonly LoadRewrite[];
+}
+
+export interface LeftOutTable {
+  readonly name: string;
+  readonly reason: string;
+}

@@ -1,0 +1,20 @@
+import type { TableSpec } from './spec.ts';
+
+/** Failed tries, for the Gantt and duration views. */
+export const taskFail: TableSpec = {
+  name: 'task_fail',
+  key: ['id'],
+  columns: [
+    'id integer',
+    'task_id text',
+    'dag_id text',
+    'run_id text',
+    'map_index integer',
+    'start_date timestamptz',
+    'end_date timestamptz',
+    'duration integer',
+  ],
+  restore: { kind: 'history' },
+  serial: 'id',
+  after: ['task_instance'],
+};

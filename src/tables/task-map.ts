@@ -1,0 +1,10 @@
+import type { TableSpec } from './spec.ts';
+
+/** Lengths of what mapped tasks expand over. */
+export const taskMap: TableSpec = {
+  name: 'task_map',
+  key: ['dag_id', 'task_id', 'run_id', 'map_index'],
+  columns: ['dag_id text', 'task_id text', 'run_id text', 'map_index integer', 'length integer', 'keys json'],
+  restore: { kind: 'history' },
+  after: ['task_instance'],
+};

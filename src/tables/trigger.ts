@@ -1,0 +1,20 @@
+import type { TableSpec } from './spec.ts';
+
+/** What deferred tasks wait for. The triggerer tells triggers apart by id alone. `kwargs` is json up to 2.8 and text, usually a Fernet token, from 2.9 (airflow/models/trigger.py). */
+export const trigger: TableSpec = {
+  name: 'trigger',
+  key: ['id'],
+  columns: [
+    'id integer',
+    'classpath text',
+    { column: 'kwargs json', until: '2.9' },
+    { column: 'kwargs text', since: '2.9' },
+    'created_date timestamptz',
+    'triggerer_id integer',
+  ],
+  restore: { kind: 'history' },
+  serial: 'id',
+  references: { triggerer_id: 'job' },
+  neverReuseIds: true,
+  secrets: [{ column: 'kwargs', since: '2.9' }],
+};
