@@ -1,0 +1,26 @@
+import { createReadStream } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { createGunzip } from 'node:zlib';
+import type { Readable } from 'node:stream';
+
+/** The releases of which real metadata lies in test/fixtures/airflow, one per supported minor. */
+export const FIXTURE_VERSIONS = ['2.5.1', '2.6.3', '2.7.2', '2.8.1', '2.9.2', '2.10.3', '2.11.0'] as const;
+export type FixtureVersion = (typeof FIXTURE_VERSIONS)[number];
+
+/** data: filled by running DAGs · fresh: just migrated, nothing run. */
+export type FixtureKind = 'data' | 'fresh';
+
+/** Fernet key of all fixtures; every secret in them is fake. */
+export const FIXTURE_FERNET_KEY = 'Zm9vYmFyZm9vYmFyZm9vYmFyZm9vYmFyZm9vYmFyMDA=';
+
+export function fixturePath(kind: FixtureKind, version: FixtureVersion): string {
+  return fileURLToPath(new URL(`../fixtures/airflow/${kind}-${version}.sql.gz`, import.meta.url));
+}
+
+/** The fixture as SQL text. */
+export function openFixture(kind: FixtureKind, version: FixtureVersion): Readable {
+  const file = createReadStream(fixturePath(kind, version));
+  const sql = createGunzip();
+  file.on('error', (error) => sql.destroy(error));
+  return file.pipe(sql);
+}
