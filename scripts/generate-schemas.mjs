@@ -1,15 +1,17 @@
 // Writes test/fixtures/schemas/<minor>.json: the schema of every supported Airflow minor, read from real databases.
 //
-//   npm run schemas                    from test/fixtures/airflow/fresh-V.sql.gz, on an embedded Postgres
+//   npm run schemas                    (builds first) from test/fixtures/airflow/fresh-V.sql.gz, on an embedded Postgres
 //   npm run schemas -- --check         writes nothing, exits 1 when a committed file differs
 //   npm run schemas -- --from postgresql://user@host/db --release 2.12.0
 //                                      one file from a live, freshly migrated Airflow: the first step to a new version
 //   … --server postgresql://user@host/postgres
 //                                      load the fixtures into scratch databases of this server instead
-import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { createReadStream, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { gunzipSync } from 'node:zlib';
+import { createGunzip } from 'node:zlib';
 import pg from 'pg';
+import { startEmbeddedPostgres } from '../dist/demo/embedded-postgres.js';
+import { loadSqlDump } from '../dist/demo/sql-dump.js';
 
 const DUMPS = new URL('../test/fixtures/airflow/', import.meta.url);
 const SCHEMAS = new URL('../test/fixtures/schemas/', import.meta.url);
@@ -34,20 +36,6 @@ const otherDatabase = (url, database) => {
   result.pathname = `/${database}`;
   return result.href;
 };
-
-/**
- * Runs the statements of a plain pg_dump. Of its rows only alembic_version's are wanted, so COPY blocks and psql's
- * own commands are cut out; setval calls stay and do no harm.
- */
-async function loadSchema(client, dump) {
-  const copyBlock = /^COPY [^\n]* FROM stdin;\n([\s\S]*?)^\\\.$/gm;
-  const statements = dump.replaceAll(copyBlock, '').replaceAll(/^\\(un)?restrict .*$/gm, '');
-  const head = /^COPY public\.alembic_version \(version_num\) FROM stdin;\n(\w+)\n/m.exec(dump)?.[1];
-  if (head === undefined)
-    throw new Error('The dump has no row in alembic_version: it is not a migrated Airflow.');
-  await client.query(statements);
-  await client.query('INSERT INTO public.alembic_version VALUES ($1)', [head]);
-}
 
 /** A schema as JSON with one line per column, key and index, so that a diff shows what a version changed. */
 function format(schema) {
@@ -91,10 +79,9 @@ async function fromDumps(server) {
       client.query(`CREATE DATABASE ${database} TEMPLATE template0 ENCODING 'UTF8'`),
     );
     try {
-      const dump = gunzipSync(readFileSync(new URL(file, DUMPS))).toString('utf8');
       schemas.push(
         await withClient(otherDatabase(server, database), async (client) => {
-          await loadSchema(client, dump);
+          await loadSqlDump(client, createReadStream(new URL(file, DUMPS)).pipe(createGunzip()));
           return introspect(client, release);
         }),
       );
@@ -107,7 +94,6 @@ async function fromDumps(server) {
 
 /** Starts the embedded server of the demo for as long as work runs. */
 async function withEmbeddedServer(work) {
-  const { startEmbeddedPostgres } = await import('../dist/demo/embedded-postgres.js');
   const server = await startEmbeddedPostgres();
   try {
     return await work(server.url);

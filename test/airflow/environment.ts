@@ -1,0 +1,37 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import pg from 'pg';
+import type { LabHome } from './lab.ts';
+
+/** Runs work with a connected client and always closes it. */
+export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/** One statement, its rows. */
+export async function query(at: LabHome, sql: string): Promise<readonly Record<string, unknown>[]> {
+  return withClient(at.database, async (client) => (await client.query(sql)).rows);
+}
+
+/** An empty database on the server and an empty home below the folder, both called `name`. */
+export async function emptyEnvironment(
+  server: string,
+  folder: string,
+  release: string,
+  name: string,
+): Promise<LabHome> {
+  await withClient(server, (client) =>
+    client.query(`CREATE DATABASE ${name} TEMPLATE template0 ENCODING 'UTF8'`),
+  );
+  const database = new URL(server);
+  database.pathname = `/${name}`;
+  const home = join(folder, name);
+  await mkdir(home);
+  return { release, home, database: database.href };
+}

@@ -1,0 +1,198 @@
+import { mkdtemp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
+import type { EmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
+import type { Dump } from './dump.ts';
+import { emptyEnvironment, query } from './environment.ts';
+import { expectedDump } from './expected.ts';
+import type { RestoreSituation } from './expected.ts';
+import { airflow, create, diff, dump, populate } from './lab.ts';
+import type { LabHome } from './lab.ts';
+import { lifeboat, lifeboatJson } from './lifeboat.ts';
+import { runScheduler, tracebacks } from './scheduler.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    airflowRelease: string;
+  }
+}
+
+const release = inject('airflowRelease');
+
+/** Does one step and prints how long it took. */
+async function step<T>(name: string, work: () => Promise<T>): Promise<T> {
+  const started = performance.now();
+  try {
+    return await work();
+  } finally {
+    console.log(`${release.padEnd(6)} ${name}: ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  }
+}
+
+// The tests follow one another as a recovery does: each one uses what those before it left.
+describe(`Airflow ${release}`, () => {
+  let folder: string;
+  let server: EmbeddedPostgres;
+  let source: LabHome;
+  let target: LabHome;
+  let sourceDump: Dump;
+  let freshDump: Dump;
+  let storage: string;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), `lifeboat-airflow-${release}-`));
+    storage = pathToFileURL(join(folder, 'storage')).href;
+    await mkdir(join(folder, 'storage'));
+    server = await startEmbeddedPostgres();
+    source = await emptyEnvironment(server.url, folder, release, 'source');
+    target = await emptyEnvironment(server.url, folder, release, 'target');
+    await step('create the source', () => create(source));
+    await Promise.all([
+      step('populate the source', () => populate(source)),
+      step('create the target', () => create(target)),
+    ]);
+    // The processes of the source died a while ago; a job that still beats would count as alive.
+    await query(
+      source,
+      `UPDATE job SET latest_heartbeat = latest_heartbeat - interval '1 hour' WHERE state = 'running'`,
+    );
+    [sourceDump, freshDump] = await step('dump both', () => Promise.all([dump(source), dump(target)]));
+  });
+
+  afterAll(async () => {
+    await server?.stop();
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+  });
+
+  /** What differs between the database and what a correct restore makes of it; empty when all is well. */
+  async function differences(at: LabHome, before: Dump): Promise<string> {
+    const situation: RestoreSituation = { before, snapshotTime: await snapshotTime() };
+    const expected = join(folder, 'expected.json');
+    const actual = join(folder, 'actual.json');
+    await writeFile(expected, JSON.stringify(expectedDump(sourceDump, situation)));
+    await writeFile(actual, JSON.stringify(await dump(at)));
+    return diff(expected, actual);
+  }
+
+  async function snapshotTime(): Promise<string> {
+    const backups = join(folder, 'storage', 'backups');
+    const [backupId] = await readdir(backups);
+    const text = await readFile(join(backups, String(backupId), 'manifest.json'), 'utf8');
+    const time: unknown = (JSON.parse(text) as Record<string, unknown>)['snapshotTime'];
+    // As Python prints it: six digits and an offset.
+    const [seconds, fraction = ''] = String(time)
+      .replace(/Z$|\+00:00$/, '')
+      .split('.');
+    return `${seconds}.${fraction.padEnd(6, '0')}+00:00`;
+  }
+
+  it('fills an Airflow with finished and unfinished runs that its ORM reads without errors', () => {
+    expect(sourceDump.errors).toEqual([]);
+    for (const table of ['dag_run', 'task_instance', 'xcom', 'trigger', 'variable', 'dataset_event']) {
+      expect(sourceDump.row_counts[table], table).toBeGreaterThan(0);
+    }
+    const states = new Set((sourceDump.semantic['task_instance'] ?? []).map((row) => row['state']));
+    for (const state of ['running', 'deferred', 'up_for_retry', 'up_for_reschedule', 'success', 'failed']) {
+      expect(states, 'states of task instances').toContain(state);
+    }
+    expect(freshDump.row_counts['dag_run']).toBe(0);
+  });
+
+  it('backs up and verifies', async () => {
+    const backup = ['backup', '--airflow', source.database, '--storage', storage];
+    const summary = await step('lifeboat backup', () => lifeboatJson(backup));
+    const verify = ['verify', String(summary['backupId']), '--storage', storage];
+    await step('lifeboat verify', () => lifeboat(verify));
+    const unchanged = await dump(source);
+    expect(unchanged, 'the source after a backup').toEqual(sourceDump);
+  });
+
+  it('restores into a freshly created environment what Airflow reads the same', async () => {
+    const restore = ['restore', 'latest', '--airflow', target.database, '--storage', storage];
+    await step('lifeboat restore', () => lifeboat([...restore, '--clean', '--yes']));
+    expect(await differences(target, freshDump)).toBe('');
+  });
+
+  it('would notice one NULL that came back as an empty string', async () => {
+    await query(target, `UPDATE log SET extra = '' WHERE event = 'lab_null'`);
+    const found = await differences(target, freshDump);
+    await query(target, `UPDATE log SET extra = NULL WHERE event = 'lab_null'`);
+    expect(found).toMatch(/^\/semantic\/log/);
+    expect(found).toContain('1 differences');
+  });
+
+  it('leaves every sequence above every id', async () => {
+    const columns = await query(
+      target,
+      `SELECT c.relname AS table, a.attname AS column, pg_get_serial_sequence(c.oid::regclass::text, a.attname) AS sequence
+       FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+       WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+         AND pg_get_serial_sequence(c.oid::regclass::text, a.attname) IS NOT NULL`,
+    );
+    expect(columns.length).toBeGreaterThan(15);
+    for (const { table, column, sequence } of columns) {
+      const [row] = await query(
+        target,
+        `SELECT nextval('${sequence}') > coalesce(max("${column}"), 0) AS above FROM "${table}"`,
+      );
+      expect(row?.['above'], `${table}.${column}`).toBe(true);
+    }
+  });
+
+  it("passes Airflow's own checks and shows the same in Airflow's command line", async () => {
+    await step('airflow db check', async () => {
+      await airflow(target, 'db', 'check');
+      await airflow(target, 'db', 'check-migrations', '--migration-wait-timeout', '5');
+    });
+    await step('airflow … list', async () => {
+      for (const command of ['variables list', 'connections list', 'dags list-runs -d lab_everything']) {
+        const [there, here] = await Promise.all([list(source, command), list(target, command)]);
+        expect(there.length, command).toBeGreaterThan(2);
+        expect(here, command).toEqual(there);
+      }
+    });
+  });
+
+  it('restores in place after the database was wrecked', async () => {
+    const to = ['--airflow', source.database];
+    await step('lifeboat cleanup', () => lifeboat(['cleanup', ...to, '--yes']));
+    await query(source, 'DELETE FROM variable; DELETE FROM connection; UPDATE slot_pool SET slots = 3');
+    await query(source, 'UPDATE dag SET is_paused = NOT is_paused, next_dagrun = NULL');
+    const wrecked = await dump(source);
+    expect(wrecked.row_counts['dag_run'], 'runs after cleanup').toBe(0);
+    expect(wrecked.row_counts['task_instance'], 'task instances after cleanup').toBe(0);
+    expect(wrecked.row_counts['dag'], 'DAGs after cleanup').toBe(sourceDump.row_counts['dag']);
+    const restore = ['restore', 'latest', ...to, '--storage', storage, '--clean', '--yes'];
+    await step('lifeboat restore in place', () => lifeboat(restore));
+    expect(await differences(source, wrecked)).toBe('');
+  });
+
+  it('lets a scheduler work on the restored environment', async () => {
+    const history = `SELECT dag_id, run_id, state, start_date, end_date FROM dag_run
+      WHERE state IN ('success', 'failed') AND end_date < '${await snapshotTime()}' ORDER BY 1, 2`;
+    const before = await query(target, history);
+    const paused = await query(target, `SELECT dag_id FROM dag WHERE is_paused ORDER BY 1`);
+    const parsed = async (): Promise<boolean> => {
+      const [row] = await query(target, 'SELECT count(*) FILTER (WHERE NOT is_active) = 0 AS all FROM dag');
+      return row?.['all'] === true;
+    };
+    const { survived, log } = await step('airflow scheduler', () =>
+      runScheduler(target, { atLeastMs: 30_000, atMostMs: 150_000 }, parsed),
+    );
+    expect(survived, log.slice(-4000)).toBe(true);
+    expect(tracebacks(log)).toEqual([]);
+    expect(await parsed(), `every DAG was parsed and is active\n${log.slice(-4000)}`).toBe(true);
+    expect(await query(target, history), 'finished runs').toEqual(before);
+    expect(await query(target, `SELECT dag_id FROM dag WHERE is_paused ORDER BY 1`)).toEqual(paused);
+  });
+});
+
+/** Rows of a list command of Airflow's CLI without surrogate ids, in one order. */
+async function list(at: LabHome, command: string): Promise<readonly unknown[]> {
+  const { stdout } = await airflow(at, ...command.split(' '), '-o', 'json');
+  const rows = JSON.parse(stdout) as Record<string, unknown>[];
+  return rows.map(({ id: _id, ...row }) => JSON.stringify(row)).sort();
+}

@@ -1,0 +1,19 @@
+/** Releases that airflow-lab sets up, oldest first; one for each minor that Lifeboat supports. */
+export const RELEASES: readonly string[] = ['2.5.1', '2.6.3', '2.7.2', '2.8.1', '2.9.2', '2.10.3', '2.11.0'];
+
+/** What runs when nobody chooses: MWAA's most used release and the newest 2.x. */
+const DEFAULT_RELEASES: readonly string[] = ['2.8.1', '2.11.0'];
+
+/** AIRFLOW_VERSIONS: `all`, or releases separated by spaces or commas. */
+export function selectReleases(setting: string | undefined): readonly string[] {
+  if (setting === undefined || setting.trim() === '') return DEFAULT_RELEASES;
+  if (setting.trim() === 'all') return RELEASES;
+  const wanted = setting.split(/[\s,]+/).filter((name) => name !== '');
+  const unknown = wanted.filter((name) => !RELEASES.includes(name));
+  if (unknown.length > 0) {
+    throw new Error(
+      `AIRFLOW_VERSIONS names ${unknown.join(', ')}; known are ${RELEASES.join(', ')} and all.`,
+    );
+  }
+  return wanted;
+}

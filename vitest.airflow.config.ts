@@ -1,0 +1,23 @@
+import { defineConfig } from 'vitest/config';
+import { selectReleases } from './test/airflow/versions.ts';
+
+const MINUTE = 60_000;
+
+// One project per Airflow release, so that two of them run side by side: most of their time is waiting for Airflow.
+export default defineConfig({
+  test: {
+    globalSetup: ['test/airflow/global-setup.ts'],
+    maxWorkers: 2,
+    projects: selectReleases(process.env['AIRFLOW_VERSIONS']).map((release) => ({
+      test: {
+        name: `airflow ${release}`,
+        include: ['test/airflow/**/*.test.ts'],
+        provide: { airflowRelease: release },
+        pool: 'forks',
+        // Preparing installs, creates and fills an Airflow: about three minutes on two busy cores.
+        hookTimeout: 15 * MINUTE,
+        testTimeout: 6 * MINUTE,
+      },
+    })),
+  },
+});
