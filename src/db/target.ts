@@ -23,4 +23,6 @@ export interface DatabaseTarget {
   readonly connectTimeoutMs: number;
   /** Raw `options` of libpq (-c settings), passed through. */
   readonly options?: string;
+  /** libpq's target_session_attrs, where it is more than `any`: what the server must be, checked after sign-in. */
+  readonly sessionAttributes?: 'read-write' | 'read-only' | 'primary' | 'standby';
 }
