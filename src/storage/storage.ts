@@ -18,6 +18,19 @@ export interface ReadOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What a killed write left behind: a temporary file, or the parts of an upload that was never completed. */
+export interface Leftover {
+  /** For people: the file or the key it was meant for. */
+  readonly name: string;
+  readonly started: Date;
+}
+
+export interface SweepOptions {
+  /** Only find, remove nothing. */
+  readonly dryRun?: boolean;
+  readonly signal?: AbortSignal;
+}
+
 /** A whole small object (retried on failure), or a stream that is read once (never retried as a whole). */
 export type WriteBody = Uint8Array | AsyncIterable<Uint8Array>;
 
@@ -34,7 +47,12 @@ export type WriteBody = Uint8Array | AsyncIterable<Uint8Array>;
  *  6. createOnly: of any number of concurrent writers exactly one succeeds, the others get ObjectExistsError.
  *  7. Keys are relative, '/'-separated, without empty, '.' or '..' segments; anything else is refused before any I/O.
  *  8. Memory used does not depend on the size of the object.
- *  9. Only what can be sent again is retried; an error names the driver and the key, never a credential.
+ *  9. Only what can be sent again is retried; an error names the storage and the key, never a credential.
+ * 10. An aborted signal rejects with the signal's reason, and waits for no body that has stalled.
+ * 11. What a killed process leaves behind is invisible to read() and list(), and sweep() removes it.
+ *
+ * A range that starts at or past the end of the object is an error; one that only ends past it is cut short.
+ * remove() promises no order among its keys: what must go first (a manifest before its parts) needs a call of its own.
  */
 export interface Storage {
   /** For people: the URL without credentials. */
@@ -43,5 +61,7 @@ export interface Storage {
   read(key: string, options?: ReadOptions): Promise<Readable>;
   list(prefix: string, signal?: AbortSignal): AsyncIterable<StoredObject>;
   remove(keys: readonly string[], signal?: AbortSignal): Promise<void>;
+  /** Removes and returns the leftovers of writes that began before the given time; absent where there can be none. */
+  sweep?(before: Date, options?: SweepOptions): Promise<readonly Leftover[]>;
   close?(): Promise<void>;
 }
