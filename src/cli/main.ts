@@ -1,2 +1,53 @@
 #!/usr/bin/env node
-export {};
+import { LifeboatError } from '../errors.ts';
+import { EXIT_CODES } from './exit-codes.ts';
+import { carriesPassword, redact } from './redact.ts';
+import { run } from './run.ts';
+
+/** A healthy end takes milliseconds; a socket that nobody closed would keep the process for hours. */
+const EXIT_PATIENCE_MS = 10_000;
+
+const argv = process.argv.slice(2);
+// Overwrites the memory that ps reads, so that a password typed on the command line is shown only for an instant.
+if (argv.some(carriesPassword)) process.title = redact(['lifeboat', ...argv].join(' '));
+
+const controller = new AbortController();
+function stop(signal: NodeJS.Signals): void {
+  if (controller.signal.aborted) process.exit(EXIT_CODES.interrupted);
+  controller.abort(
+    new LifeboatError('interrupted', `Interrupted by ${signal}: what was under way was rolled back.`, {
+      next: 'Run the same command again; nothing needs to be cleaned up before.',
+    }),
+  );
+}
+process.on('SIGINT', stop);
+process.on('SIGTERM', stop);
+
+const fatal = new Promise<never>((_resolve, reject) => {
+  process.on('uncaughtException', (error) => {
+    reject(error);
+    // What else is under way must not outlive the failure.
+    controller.abort(error);
+  });
+});
+// It is raced, not awaited: a late failure after the end is no unhandled rejection.
+fatal.catch(() => undefined);
+
+process.exitCode = await run({
+  argv,
+  env: process.env,
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  now: () => new Date(),
+  signal: controller.signal,
+  fatal,
+});
+
+process.off('SIGINT', stop);
+process.off('SIGTERM', stop);
+setTimeout(() => {
+  const open = process.getActiveResourcesInfo().filter((name) => name !== 'Timeout');
+  process.stderr.write(`warning: still open at the end, ending anyway: ${open.join(', ')}\n`);
+  process.exit();
+}, EXIT_PATIENCE_MS).unref();

@@ -1,0 +1,73 @@
+import { LifeboatError } from '../errors.ts';
+import type { Flag } from './flags.ts';
+
+/** The checked values of one command line. A name that the command does not declare is a bug, and throws. */
+export interface Args {
+  /** The BACKUP that was named; empty for commands without one. */
+  readonly backup: string;
+  switch(name: string): boolean;
+  text(name: string): string | undefined;
+  list(name: string): readonly string[] | undefined;
+  count(name: string): number | undefined;
+}
+
+/** Values by flag name, absent flags left out; fallbacks are applied here and nowhere else. */
+export function createArgs(
+  flags: readonly Flag[],
+  values: ReadonlyMap<string, unknown>,
+  backup: string,
+): Args {
+  const kinds = new Map(flags.map((flag) => [flag.name, flag]));
+  function value(name: string, kind: Flag['kind']): unknown {
+    const flag = kinds.get(name);
+    if (flag?.kind !== kind) throw new Error(`--${name} is not a ${kind} flag of this command`);
+    return values.get(name) ?? flag.fallback;
+  }
+  return {
+    backup,
+    switch: (name) => value(name, 'switch') === true,
+    text: (name) => value(name, 'text') as string | undefined,
+    list: (name) => value(name, 'list') as readonly string[] | undefined,
+    count: (name) => value(name, 'count') as number | undefined,
+  };
+}
+
+/** One raw value of yargs, checked and in its final form. `undefined` means that the flag was not given. */
+export function readValue(flag: Flag, raw: unknown): unknown {
+  if (raw === undefined) return undefined;
+  if (flag.kind === 'list') return readList(flag, raw);
+  if (Array.isArray(raw)) {
+    if (flag.kind === 'switch') return raw.at(-1);
+    throw usage(`--${flag.name} is given more than once; it takes one value.`);
+  }
+  if (flag.kind === 'switch') return raw;
+  if (flag.kind === 'count') return readCount(flag, raw);
+  return readText(flag, typeof raw === 'string' ? raw : '');
+}
+
+function readList(flag: Flag, raw: unknown): readonly string[] {
+  const words = (Array.isArray(raw) ? raw : [raw]).flatMap((word) => String(word).split(','));
+  const names = words.map((word) => word.trim());
+  if (names.includes('')) throw usage(`--${flag.name} holds an empty name.`);
+  return names;
+}
+
+function readCount(flag: Flag, raw: unknown): number {
+  if (typeof raw !== 'number' || !Number.isSafeInteger(raw) || raw < 1) {
+    throw usage(`--${flag.name} needs a whole number of at least 1.`);
+  }
+  return raw;
+}
+
+function readText(flag: Flag, raw: string): string {
+  if (raw.trim() === '') throw usage(`--${flag.name} is empty.`);
+  if (flag.choices === undefined) return raw;
+  const wanted = raw.toLowerCase();
+  const choice = flag.choices.find((one) => one.toLowerCase() === wanted) ?? flag.aliases?.[wanted];
+  if (choice === undefined) throw usage(`--${flag.name} takes ${flag.choices.join(', ')}, not ${raw}.`);
+  return choice;
+}
+
+function usage(message: string): LifeboatError {
+  return new LifeboatError('usage', message);
+}

@@ -1,0 +1,57 @@
+import type { CleanupRequest, CleanupResult } from '../../engine/api.ts';
+import type { Command, CommandInput, Outcome } from '../command.ts';
+import { confirm } from '../confirm.ts';
+import { openEnvironment, requireNamedEnvironment, withoutStorage } from '../context.ts';
+import { DRY_RUN, YES } from '../flags.ts';
+import type { Style } from '../text/style.ts';
+import { table } from '../text/table.ts';
+import { count, counted } from '../text/units.ts';
+
+export const cleanupCommand: Command = {
+  name: 'cleanup',
+  summary: 'Delete the history of an environment, as restore --clean does',
+  details:
+    'Deletes runs, task instances, XComs and the rest of the history in one transaction. Variables, connections, pools, DAG rows, log templates, users and roles, Celery’s tables and datasets stay, and so do live rows. Prints the plan first and asks for the name of the database, unless --yes.',
+  uses: ['environment'],
+  flags: [DRY_RUN, YES],
+  examples: [
+    ['$0 cleanup --airflow postgresql://airflow@dr-db/airflow --dry-run', 'What would be deleted'],
+    ['$0 cleanup --airflow postgresql://airflow@dr-db/airflow', 'Asks first'],
+  ],
+  run,
+};
+
+async function run(input: CommandInput): Promise<Outcome> {
+  const dryRun = input.args.switch('dry-run');
+  if (!dryRun) requireNamedEnvironment(input);
+  const { environment } = await openEnvironment(input);
+  const request: CleanupRequest = {
+    environment,
+    dryRun,
+    confirm: (plan) => {
+      const deletes = plan.tables.reduce((sum, one) => sum + one.deletes, 0);
+      return confirm(input, {
+        warning: `This deletes ${counted(deletes, 'row')} of history from ${plan.target.name}.`,
+        phraseIs: 'the name of the database',
+        phrase: environment.database,
+      });
+    },
+  };
+  const { cleanup } = await import('../../engine/cleanup.ts');
+  const result = await cleanup(withoutStorage(input), request);
+  return { ending: 'done', result: { ...result }, text: (style) => cleanupText(result, style) };
+}
+
+function cleanupText(result: CleanupResult, style: Style): string {
+  if (result.deleted === undefined) return style.dim('Dry run: nothing was changed.');
+  const deleted = Object.entries(result.deleted).filter(([, rows]) => rows > 0);
+  const total = deleted.reduce((sum, [, rows]) => sum + rows, 0);
+  const head = `${style.green('Deleted')} ${counted(total, 'row')} of history from ${result.plan.target.name}.`;
+  if (deleted.length === 0) return head;
+  const columns = [{ title: 'Table' }, { title: 'Deleted', align: 'right' }] as const;
+  return `${head}\n\n${table(
+    columns,
+    deleted.map(([name, rows]) => [name, count(rows)]),
+    style,
+  )}`;
+}

@@ -1,0 +1,25 @@
+import type { Command } from '../command.ts';
+import { activateCommand } from './activate.ts';
+import { backupCommand } from './backup.ts';
+import { cleanupCommand } from './cleanup.ts';
+import { demoCommand } from './demo.ts';
+import { doctorCommand } from './doctor.ts';
+import { listCommand } from './list.ts';
+import { pruneCommand } from './prune.ts';
+import { restoreCommand } from './restore.ts';
+import { showCommand } from './show.ts';
+import { verifyCommand } from './verify.ts';
+
+/** In the order of the help, which is the order in which an operator meets them. */
+export const COMMANDS: readonly Command[] = [
+  backupCommand,
+  listCommand,
+  showCommand,
+  verifyCommand,
+  restoreCommand,
+  activateCommand,
+  cleanupCommand,
+  pruneCommand,
+  doctorCommand,
+  demoCommand,
+];

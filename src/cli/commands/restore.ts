@@ -1,0 +1,89 @@
+import type { RestoreRequest } from '../../engine/api.ts';
+import type { MergeStrategy, PauseState } from '../../engine/plans.ts';
+import type { Command, CommandInput, Outcome } from '../command.ts';
+import { confirm } from '../confirm.ts';
+import { openEnvironment, requireNamedEnvironment, withEngine } from '../context.ts';
+import { DRY_RUN, strategyFlag, YES } from '../flags.ts';
+import { counted } from '../text/units.ts';
+
+const GROUP = 'Restore:';
+
+export const restoreCommand: Command = {
+  name: 'restore',
+  summary: 'Restore a backup into an environment of the same Airflow minor',
+  details:
+    'Checks every part, then cleans (with --clean), loads, sets sequences and pause states in one transaction: it all happens or nothing does. Prints the plan first and asks for the name of the database, unless --yes. A target with history needs --clean. Variables, connections and pools that only the target has stay.',
+  takesBackup: true,
+  uses: ['environment', 'storage'],
+  flags: [
+    {
+      name: 'clean',
+      kind: 'switch',
+      group: GROUP,
+      describe: 'Delete the history of the target first, as lifeboat cleanup does',
+    },
+    strategyFlag('variables'),
+    strategyFlag('connections'),
+    {
+      name: 'pause-state',
+      kind: 'text',
+      group: GROUP,
+      choices: ['backup', 'paused', 'unchanged'],
+      fallback: 'backup',
+      describe: 'DAGs get the pause state of the backup, are all paused until lifeboat activate, or stay',
+    },
+    {
+      name: 'tables',
+      kind: 'list',
+      group: GROUP,
+      describe: 'Only these tables, and those that they refer to',
+    },
+    DRY_RUN,
+    YES,
+  ],
+  examples: [
+    ['$0 restore latest --airflow postgresql://airflow@dr-db/airflow --dry-run', 'The plan'],
+    ['$0 restore latest --airflow postgresql://airflow@dr-db/airflow --clean', 'Asks first'],
+    ['$0 restore latest --airflow … --pause-state paused --yes', 'Then lifeboat activate latest, in waves'],
+    ['$0 restore latest --airflow … --connections replace --variables skip', 'Strategies'],
+  ],
+  run,
+};
+
+async function run(input: CommandInput): Promise<Outcome> {
+  const { args } = input;
+  const dryRun = args.switch('dry-run');
+  if (!dryRun) requireNamedEnvironment(input);
+  const request = await restoreRequest(input, dryRun);
+  const { restore } = await import('../../engine/restore.ts');
+  const result = await withEngine(input, (ctx) => restore(ctx, request));
+  const { restoreText } = await import('../text/restore.ts');
+  return { ending: 'done', result: { ...result }, text: (style) => restoreText(result, style) };
+}
+
+async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<RestoreRequest> {
+  const { args } = input;
+  const { environment, fernetKeys } = await openEnvironment(input);
+  const tables = args.list('tables');
+  return {
+    environment,
+    fernetKeys,
+    dryRun,
+    backup: args.backup,
+    clean: args.switch('clean'),
+    // readText let nothing through but the flag's choices.
+    variables: args.text('variables') as MergeStrategy,
+    connections: args.text('connections') as MergeStrategy,
+    pauseState: args.text('pause-state') as PauseState,
+    ...(tables === undefined ? {} : { tables }),
+    confirm: (plan) => {
+      const deletes = plan.tables.reduce((sum, one) => sum + one.deletes, 0);
+      const deleting = deletes === 0 ? '' : `deletes ${counted(deletes, 'row')} of history and `;
+      return confirm(input, {
+        warning: `This ${deleting}restores ${plan.backupId} into ${plan.target.name}.`,
+        phraseIs: 'the name of the database',
+        phrase: environment.database,
+      });
+    },
+  };
+}

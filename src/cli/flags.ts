@@ -1,0 +1,114 @@
+/**
+ * Flags are data: parse.ts hands them to yargs, reads their values and writes the help and docs/cli.md from them.
+ */
+export interface Flag {
+  readonly name: string;
+  /** switch: no value · text: one value · list: comma-separated and repeatable · count: a whole number ≥ 1 */
+  readonly kind: 'switch' | 'text' | 'list' | 'count';
+  readonly describe: string;
+  /** The heading in the help under which the flag stands. */
+  readonly group: string;
+  readonly choices?: readonly string[];
+  /** Other spellings of a choice; compared, like the choices, without regard to case. */
+  readonly aliases?: Readonly<Record<string, string>>;
+  /** Used when the flag is absent, and shown in the help. */
+  readonly fallback?: string | number;
+  /** Accepted and without effect; not in the help. */
+  readonly hidden?: boolean;
+}
+
+const ENVIRONMENT = 'Environment:';
+const STORAGE = 'Storage:';
+const OUTPUT = 'Output:';
+
+export type GlobalGroup = 'environment' | 'storage' | 'output';
+
+/** Accepted by every command; the help of a command shows those that it uses. */
+export const GLOBAL_FLAGS: Readonly<Record<GlobalGroup, readonly Flag[]>> = {
+  environment: [
+    {
+      name: 'airflow',
+      kind: 'text',
+      group: ENVIRONMENT,
+      describe:
+        'Metadata database: postgresql://USER@HOST:PORT/DB; else LIFEBOAT_AIRFLOW, else Airflow’s own configuration variables',
+    },
+    {
+      name: 'schema',
+      kind: 'text',
+      group: ENVIRONMENT,
+      describe: 'Schema of the Airflow tables; else Airflow’s sql_alchemy_schema, else public',
+    },
+  ],
+  storage: [
+    {
+      name: 'storage',
+      kind: 'text',
+      group: STORAGE,
+      describe: 'Where backups live: ./DIR, file:///DIR or s3://BUCKET/PREFIX; else LIFEBOAT_STORAGE',
+    },
+    {
+      name: 's3-sse',
+      kind: 'text',
+      group: STORAGE,
+      choices: ['AES256', 'aws:kms'],
+      describe: 'Server-side encryption of new objects',
+    },
+    { name: 's3-kms-key', kind: 'text', group: STORAGE, describe: 'KMS key id or ARN for aws:kms' },
+    {
+      name: 's3-storage-class',
+      kind: 'text',
+      group: STORAGE,
+      describe: 'Storage class of new objects, such as STANDARD_IA',
+    },
+    {
+      name: 's3-expected-owner',
+      kind: 'text',
+      group: STORAGE,
+      describe: 'Account id that must own the bucket; S3 refuses any other bucket',
+    },
+  ],
+  output: [
+    {
+      name: 'json',
+      kind: 'switch',
+      group: OUTPUT,
+      describe: 'One JSON object per line on stdout, the last with "event":"summary"; never asks',
+    },
+    { name: 'debug', kind: 'switch', group: OUTPUT, describe: 'Stack traces of errors, on stderr' },
+  ],
+};
+
+export const DRY_RUN: Flag = {
+  name: 'dry-run',
+  kind: 'switch',
+  group: 'Safety:',
+  describe: 'Print the plan and change nothing',
+};
+
+export const YES: Flag = {
+  name: 'yes',
+  kind: 'switch',
+  group: 'Safety:',
+  describe: 'Do not ask; needed where nobody can answer',
+};
+
+const STRATEGY_ALIASES = { do_nothing: 'skip' };
+
+/** `skip`, `append` and `replace` of variables and connections. */
+export function strategyFlag(name: 'variables' | 'connections'): Flag {
+  return {
+    name,
+    kind: 'text',
+    group: 'Restore:',
+    choices: ['skip', 'append', 'replace'],
+    aliases: STRATEGY_ALIASES,
+    fallback: 'append',
+    describe: `${name === 'variables' ? 'Variables' : 'Connections'} of the backup: skip them (also DO_NOTHING), append the missing ones, or replace those of the same key too`,
+  };
+}
+
+export const POSITIONAL_BACKUP: { readonly name: string; readonly describe: string } = {
+  name: 'backup',
+  describe: 'Backup id, a unique prefix of one, latest or latest-verified',
+};

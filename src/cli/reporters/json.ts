@@ -1,0 +1,49 @@
+import type { Host } from '../host.ts';
+import type { Output } from '../output.ts';
+import { redact } from '../redact.ts';
+import { styleOf } from '../text/style.ts';
+import type { End, Reporter } from './reporter.ts';
+import { errorText } from './text.ts';
+
+/** The engine's events as they are, a line each; the last line is always the summary. Errors are told on stderr too. */
+export function createJsonReporter(host: Host, out: Output, err: Output): Reporter {
+  const style = styleOf(host.stderr, host.env, host.now);
+  const line = (value: object): void => {
+    out.write(`${JSON.stringify(value, hidePasswords)}\n`);
+  };
+  return {
+    report: line,
+    clear: () => undefined,
+    finish(end) {
+      if (end.error !== undefined) err.write(`${errorText(end.error, end.stack, style)}\n`);
+      for (const one of end.outcome?.lines ?? []) line(one);
+      line(summary(end));
+    },
+  };
+}
+
+/** Inside the values, so that the line stays JSON whatever a foreign message holds. */
+function hidePasswords(_field: string, value: unknown): unknown {
+  return typeof value === 'string' ? redact(value) : value;
+}
+
+function summary(end: End): object {
+  const { error } = end;
+  return {
+    event: 'summary',
+    command: end.command,
+    ok: end.exitCode === 0,
+    exitCode: end.exitCode,
+    ...end.outcome?.result,
+    ...(error === undefined
+      ? {}
+      : {
+          error: {
+            kind: error.kind,
+            message: error.message,
+            ...(error.next === undefined ? {} : { next: error.next }),
+            details: error.details,
+          },
+        }),
+  };
+}

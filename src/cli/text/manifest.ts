@@ -1,0 +1,56 @@
+import type { LeftOut } from '../../engine/plans.ts';
+import type { Manifest } from '../../engine/manifest.ts';
+import { sections } from './plan.ts';
+import type { Style } from './style.ts';
+import { facts, table, wrap } from './table.ts';
+import { age, bytes, count, counted, duration, time } from './units.ts';
+
+/** One backup for people: where it is from, what is in it, what is not and why. */
+export function manifestText(manifest: Manifest, style: Style): string {
+  const { source, totals } = manifest;
+  const head = facts([
+    ['Backup', manifest.backupId],
+    ['Label', manifest.label ?? undefined],
+    ['Moment', `${time(manifest.snapshotTime)} (${age(new Date(manifest.snapshotTime), style.now())})`],
+    ['Source', `${source.environment}, schema ${source.schema}`],
+    ['Airflow', `${source.airflow} (Alembic ${source.alembicHead}), PostgreSQL ${source.postgres}`],
+    ['Secrets', secretsText(manifest)],
+    ['Stored', `${bytes(totals.bytes)} in ${counted(totals.parts, 'part')}, ${manifest.compression}`],
+    ['Rows', `${count(totals.rows)} in ${counted(totals.tables, 'table')}`],
+    ['Took', duration(manifest.durationSeconds)],
+    ['Made by', `${manifest.tool.name} ${manifest.tool.version}, format ${String(manifest.formatVersion)}`],
+  ]);
+  return sections([head, tablesText(manifest, style), leftOutText(manifest.leftOut, style)]);
+}
+
+function secretsText(manifest: Manifest): string {
+  const keys = manifest.secrets.fernetKeys;
+  const known =
+    keys.length === 0 ? 'the Fernet key of the source was not known' : `Fernet key ${keys.join(', ')}`;
+  return `as in the database (${manifest.secrets.mode}), ${known}`;
+}
+
+function tablesText(manifest: Manifest, style: Style): string {
+  const columns = [
+    { title: 'Table' },
+    { title: 'Rows', align: 'right' },
+    { title: 'Bytes', align: 'right' },
+    { title: 'Parts', align: 'right' },
+  ] as const;
+  const rows = manifest.tables.map((one) => [
+    one.name,
+    count(one.rows),
+    bytes(one.parts.reduce((sum, part) => sum + part.bytes, 0)),
+    count(one.parts.length),
+  ]);
+  return table(columns, rows, style);
+}
+
+function leftOutText(leftOut: readonly LeftOut[], style: Style): string {
+  if (leftOut.length === 0) return '';
+  const lines = leftOut.map((one) => {
+    const what = one.columns === undefined ? one.table : `${one.table} (${one.columns.join(', ')})`;
+    return wrap(`  ${what}: ${one.reason}`, style.width, '    ');
+  });
+  return [style.bold('Left out'), ...lines].join('\n');
+}

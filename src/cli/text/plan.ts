@@ -1,0 +1,164 @@
+import type {
+  BackupPlan,
+  Blocker,
+  CleanupPlan,
+  EnvironmentFacts,
+  PlanWarning,
+  PrunePlan,
+  RestorePlan,
+} from '../../engine/plans.ts';
+import { facts, names, table, wrap } from './table.ts';
+import type { Style } from './style.ts';
+import { age, bytes, count, counted, time } from './units.ts';
+
+export type AnyPlan = BackupPlan | RestorePlan | CleanupPlan | PrunePlan;
+
+/** A plan for people: first which database it is about, then what will happen to each table, then what is in the way. */
+export function planText(plan: AnyPlan, style: Style): string {
+  switch (plan.kind) {
+    case 'backup':
+      return backupPlanText(plan, style);
+    case 'restore':
+      return restorePlanText(plan, style);
+    case 'cleanup':
+      return cleanupPlanText(plan, style);
+    case 'prune':
+      return prunePlanText(plan, style);
+  }
+}
+
+/** Host, database, Airflow version and the last sign of life of its scheduler. */
+export function environmentLines(title: string, facts_: EnvironmentFacts, style: Style): string {
+  const beat = facts_.schedulerHeartbeat;
+  return facts([
+    [title, `${facts_.name}, schema ${facts_.schema}`],
+    ['Airflow', `${facts_.airflow} (Alembic ${facts_.alembicHead}), PostgreSQL ${facts_.postgres}`],
+    [
+      'Scheduler',
+      beat === null
+        ? 'no heartbeat ever'
+        : `last heartbeat ${age(new Date(beat), style.now())} (${time(beat)})`,
+    ],
+  ]);
+}
+
+function backupPlanText(plan: BackupPlan, style: Style): string {
+  const rows = plan.tables.map((one) => [
+    one.table,
+    count(one.parts),
+    `~${bytes(one.estimatedBytes)}`,
+    one.addedFor === undefined ? '' : `taken along for ${one.addedFor}`,
+  ]);
+  const columns = [
+    { title: 'Table' },
+    { title: 'Parts', align: 'right' },
+    { title: 'In the database', align: 'right' },
+    { title: '' },
+  ] as const;
+  return sections([
+    environmentLines('Source', plan.source, style),
+    `${style.bold('Plan: back up')} ${counted(plan.tables.length, 'table')} over ${counted(plan.jobs, 'connection')}, ${plan.compression}`,
+    table(columns, rows, style),
+    warningLines(plan.warnings, style),
+  ]);
+}
+
+function restorePlanText(plan: RestorePlan, style: Style): string {
+  const busy = plan.tables.filter((one) => one.deletes + one.loads + one.keeps > 0 || one.note !== undefined);
+  const idle = plan.tables.filter((one) => !busy.includes(one)).map((one) => one.table);
+  const rows = busy.map((one) => [
+    one.table,
+    one.action,
+    count(one.deletes),
+    count(one.loads),
+    count(one.keeps),
+    one.note ?? '',
+  ]);
+  const total = (of: 'deletes' | 'loads' | 'keeps'): string =>
+    count(plan.tables.reduce((sum, one) => sum + one[of], 0));
+  const columns = [
+    { title: 'Table' },
+    { title: 'Action' },
+    { title: 'Delete', align: 'right' },
+    { title: 'Load', align: 'right' },
+    { title: 'Keep', align: 'right' },
+    { title: '' },
+  ] as const;
+  return sections([
+    environmentLines('Target', plan.target, style),
+    `${style.bold('Plan: restore')} ${plan.backupId}\n${facts([
+      [
+        '  of',
+        `${plan.source.environment}, Airflow ${plan.source.airflow}, as it was at ${time(plan.snapshotTime)}`,
+      ],
+      ['  clean', plan.clean ? 'yes: history of the target is deleted first' : 'no'],
+      ['  variables', plan.variables],
+      ['  connections', plan.connections],
+      ['  pause states', pauseStateText(plan.pauseState)],
+    ])}`,
+    table(columns, [...rows, ['total', '', total('deletes'), total('loads'), total('keeps')]], style),
+    idle.length === 0 ? '' : wrap(`Nothing to do in ${names(idle, 100)}.`, style.width),
+    warningLines(plan.warnings, style),
+    blockerLines(plan.blockers, style),
+  ]);
+}
+
+function pauseStateText(state: RestorePlan['pauseState']): string {
+  return {
+    backup: 'backup: each DAG as it was in the source',
+    paused: 'paused: every DAG of the backup, until lifeboat activate',
+    unchanged: 'unchanged: DAGs that the target knows stay as they are',
+  }[state];
+}
+
+function cleanupPlanText(plan: CleanupPlan, style: Style): string {
+  const busy = plan.tables.filter((one) => one.deletes + one.keeps > 0);
+  const columns = [
+    { title: 'Table' },
+    { title: 'Delete', align: 'right' },
+    { title: 'Keep', align: 'right' },
+  ] as const;
+  const deletes = plan.tables.reduce((sum, one) => sum + one.deletes, 0);
+  const keeps = plan.tables.reduce((sum, one) => sum + one.keeps, 0);
+  const rows = busy.map((one) => [one.table, count(one.deletes), count(one.keeps)]);
+  return sections([
+    environmentLines('Target', plan.target, style),
+    `${style.bold('Plan: clean up')} ${counted(deletes, 'row')} of history`,
+    busy.length === 0 ? '' : table(columns, [...rows, ['total', count(deletes), count(keeps)]], style),
+    plan.untouched.length === 0 ? '' : wrap(`Never touched: ${names(plan.untouched, 100)}.`, style.width),
+    blockerLines(plan.blockers, style),
+  ]);
+}
+
+function prunePlanText(plan: PrunePlan, style: Style): string {
+  const rows = [
+    ...plan.keep.map((one) => [one.backupId, 'keep', one.reasons.join(', ')]),
+    ...plan.remove.map((id) => [id, 'remove', '']),
+    ...plan.debris.map((id) => [id, 'remove', 'debris: no manifest, older than a day']),
+    ...plan.underWay.map((id) => [id, 'keep', 'no manifest yet: may be under way']),
+    ...plan.unreadable.map((id) => [id, 'keep', 'its manifest cannot be read']),
+  ].sort(([a = ''], [b = '']) => (a < b ? -1 : 1));
+  const head = `${style.bold('Plan: prune')} ${counted(plan.remove.length, 'backup')} and the debris of ${String(plan.debris.length)}, keep ${String(plan.keep.length)}`;
+  const columns = [{ title: 'Backup' }, { title: 'Action' }, { title: 'Because' }];
+  return sections([head, rows.length === 0 ? '' : table(columns, rows, style)]);
+}
+
+function warningLines(warnings: readonly PlanWarning[], style: Style): string {
+  return warnings
+    .map((one) => `${style.yellow('warning:')} ${wrap(one.message, style.width, '  ')}`)
+    .join('\n');
+}
+
+function blockerLines(blockers: readonly Blocker[], style: Style): string {
+  return blockers
+    .map(
+      (one) =>
+        `${style.red('blocked:')} ${wrap(one.message, style.width, '  ')}\n  ${style.bold('next:')} ${wrap(one.next, style.width, '  ')}`,
+    )
+    .join('\n');
+}
+
+/** Non-empty parts with an empty line between them. */
+export function sections(parts: readonly string[]): string {
+  return parts.filter((part) => part !== '').join('\n\n');
+}

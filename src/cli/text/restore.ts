@@ -1,0 +1,104 @@
+import type { MergeCounts, RestoreResult } from '../../engine/api.ts';
+import { sections } from './plan.ts';
+import type { Style } from './style.ts';
+import { facts, names, table, wrap } from './table.ts';
+import { count, counted, duration } from './units.ts';
+
+type Loaded = NonNullable<RestoreResult['loaded']>;
+
+/** What an operator has to know after a restore, ending in what to do next. */
+export function restoreText(result: RestoreResult, style: Style): string {
+  const loaded = result.loaded;
+  if (loaded === undefined) return style.dim('Dry run: nothing was changed.');
+  const head = `${style.green('Restored')} ${result.backupId} into ${result.plan.target.name} in ${duration(loaded.seconds)}: ${counted(loaded.rows, 'row')} loaded, ${count(loaded.deleted)} deleted.`;
+  return sections([
+    head,
+    loadedTable(loaded, style),
+    stateFacts(loaded),
+    attention(loaded, style),
+    nextSteps(result, loaded, style),
+  ]);
+}
+
+function loadedTable(loaded: Loaded, style: Style): string {
+  const busy = loaded.tables.filter((one) => one.rows > 0);
+  if (busy.length === 0) return '';
+  const moved = busy.some((one) => one.moved > 0);
+  const columns = [
+    { title: 'Table' },
+    { title: 'Rows', align: 'right' },
+    ...(moved ? [{ title: 'New ids', align: 'right' } as const] : []),
+  ] as const;
+  const rows = busy.map((one) => [one.table, count(one.rows), ...(moved ? [count(one.moved)] : [])]);
+  return table(columns, rows, style);
+}
+
+function stateFacts(loaded: Loaded): string {
+  return facts([
+    ['Unfinished runs', byState(loaded.unfinishedRuns)],
+    ['Unfinished tasks', byState(loaded.unfinishedTasks)],
+    ['Variables', mergeText(loaded.variables)],
+    ['Connections', mergeText(loaded.connections)],
+  ]);
+}
+
+function byState(counts: Readonly<Record<string, number>>): string {
+  const states = Object.entries(counts).filter(([, rows]) => rows > 0);
+  if (states.length === 0) return 'none';
+  return states.map(([state, rows]) => `${count(rows)} ${state}`).join(', ');
+}
+
+function mergeText(counts: MergeCounts): string {
+  return `${count(counts.added)} added, ${count(counts.replaced)} replaced, ${count(counts.kept)} kept`;
+}
+
+function attention(loaded: Loaded, style: Style): string {
+  const { variables, connections } = loaded;
+  const points: (readonly [applies: boolean, text: string])[] = [
+    [
+      variables.keptDifferent.length > 0,
+      `Variables kept although the backup has another value: ${names(variables.keptDifferent)}.`,
+    ],
+    [
+      connections.keptDifferent.length > 0,
+      `Connections kept although the backup has others: ${names(connections.keptDifferent)}.`,
+    ],
+    [
+      loaded.unreadableSecrets === null,
+      'No Fernet key of the target is known, so nobody checked that it can read the restored secrets: set LIFEBOAT_FERNET_KEY to have that checked.',
+    ],
+    [
+      (loaded.unreadableSecrets?.length ?? 0) > 0,
+      `Secrets that the target’s Fernet key cannot read: ${names(loaded.unreadableSecrets ?? [])}.`,
+    ],
+    [
+      loaded.missingPools.length > 0,
+      `Pools that restored tasks name and the target lacks; such tasks wait forever: ${names(loaded.missingPools)}.`,
+    ],
+    [
+      loaded.unparsedDags.length > 0,
+      `DAGs that the target has not parsed; deploy their files: ${names(loaded.unparsedDags)}.`,
+    ],
+    [
+      loaded.notesWithoutUser > 0,
+      `${counted(loaded.notesWithoutUser, 'note')} lost the author, whom the target does not know.`,
+    ],
+  ];
+  return points
+    .filter(([applies]) => applies)
+    .map(([, text]) => `${style.yellow('!')} ${wrap(text, style.width, '  ')}`)
+    .join('\n');
+}
+
+function nextSteps(result: RestoreResult, loaded: Loaded, style: Style): string {
+  const id = result.backupId;
+  const next = {
+    paused: `lifeboat activate ${id} gives the DAGs their pause states back; with --dags 'GLOB' in waves.`,
+    unchanged: `The pause states of the target were left alone: airflow dags unpause DAG_ID, or lifeboat activate ${id} for those of the backup.`,
+    backup:
+      Object.keys(loaded.unfinishedRuns).length > 0
+        ? 'The DAGs have the pause states of the backup: the scheduler goes on with the unfinished runs of those that are not paused.'
+        : 'The DAGs have the pause states of the backup: there is nothing left to switch on.',
+  }[result.plan.pauseState];
+  return `${style.bold('Next:')} ${wrap(next, style.width, '  ')}`;
+}
