@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
+import { firstGiven } from './given.ts';
 
 export interface PassfileQuery {
   readonly host: string;
@@ -26,7 +27,7 @@ export function passwordFromFile(file: string, query: PassfileQuery): string | u
     if (line === '' || line.startsWith('#')) continue;
     const fields = splitLine(line);
     const matches = wanted.every((value, index) => fieldMatches(fields[index], value));
-    if (matches) return fields[4]?.value || undefined;
+    if (matches) return firstGiven(fields[4]?.value);
   }
   return undefined;
 }

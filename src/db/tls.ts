@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { checkServerIdentity, rootCertificates } from 'node:tls';
 import type { ConnectionOptions, SecureVersion } from 'node:tls';
 import { LifeboatError } from '../errors.ts';
+import { firstGiven } from './given.ts';
 import type { TlsAttempt } from './target.ts';
 
 export const SSL_MODES: readonly SslMode[] = [
@@ -60,7 +61,7 @@ export function tlsAttempts(
 
 function sslMode(parameters: Parameters, env: Environment): SslMode {
   const system = rootCertificateName(parameters, env) === 'system';
-  const text = parameters.get('sslmode') ?? (env.PGSSLMODE || (system ? 'verify-full' : 'prefer'));
+  const text = parameters.get('sslmode') ?? firstGiven(env.PGSSLMODE) ?? (system ? 'verify-full' : 'prefer');
   const mode = SSL_MODES.find((known) => known === text);
   if (mode === undefined) {
     throw new LifeboatError('usage', 'The sslmode of the database URL (or PGSSLMODE) is not one of libpq.', {
@@ -96,7 +97,7 @@ function verification(
 }
 
 function rootCertificateName(parameters: Parameters, env: Environment): string | undefined {
-  return parameters.get('sslrootcert') || env.PGSSLROOTCERT || undefined;
+  return firstGiven(parameters.get('sslrootcert'), env.PGSSLROOTCERT);
 }
 
 function trustedRoots(

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { LifeboatError } from '../errors.ts';
+import { firstGiven } from './given.ts';
 import { ASYNCPG_PARAMETERS, LIBPQ_PARAMETERS } from './libpq-parameters.ts';
 import { passwordFromFile } from './passfile.ts';
 import type { DatabaseTarget } from './target.ts';
@@ -34,15 +35,13 @@ export function parseAirflowUrl(url: string, env: Environment, schema = 'public'
   const parts = splitUrl(url.trim());
   const parameters = readQuery(parts.query ?? '', parts.scheme);
   const hostName = resolveHostName(parts, parameters);
-  const port = resolvePort(parameters.get('port') || parts.port);
-  const user = parameters.get('user') || unquote(parts.user ?? '');
+  const port = resolvePort(firstGiven(parameters.get('port'), parts.port));
+  const user = firstGiven(parameters.get('user'), unquote(parts.user ?? '')) ?? '';
   if (user === '') throw usage('The database URL names no user.', `Write it like ${EXAMPLE}.`);
-  const database = parameters.get('dbname') || unquote(parts.database ?? '') || user;
-  const host = parameters.get('hostaddr') || hostName;
+  const database = firstGiven(parameters.get('dbname'), unquote(parts.database ?? '')) ?? user;
+  const host = firstGiven(parameters.get('hostaddr')) ?? hostName;
   const password =
-    parameters.get('password') ||
-    unquote(parts.password ?? '') ||
-    env.PGPASSWORD ||
+    firstGiven(parameters.get('password'), unquote(parts.password ?? ''), env.PGPASSWORD) ??
     passwordOfFile(parameters, env, { host: hostName, port, database, user });
   const options = parameters.get('options');
   const sessionAttributes = resolveSessionAttributes(parameters.get('target_session_attrs'));
@@ -84,8 +83,9 @@ function splitUrl(url: string): UrlParts {
   const rest = [parts.ipv6, parts.host, parts.port, parts.database, parts.query].join('');
   if (rest.includes('@')) throw usage('The database URL has an @ more than it should.', ENCODE);
   // eslint-disable-next-line no-control-regex -- a line feed pasted along with a password is what this looks for
-  if (/[\u0000-\u001f\u007f]/.test(url))
+  if (/[\u0000-\u001f\u007f]/.test(url)) {
     throw usage('The database URL has a control character in it.', ENCODE);
+  }
   return parts;
 }
 
@@ -172,10 +172,10 @@ function severalHosts(): LifeboatError {
 }
 
 function resolveHostName(parts: UrlParts, parameters: ReadonlyMap<string, string>): string {
-  const named = parameters.get('host') || unquote(parts.ipv6 ?? parts.host ?? '');
+  const named = firstGiven(parameters.get('host'), unquote(parts.ipv6 ?? parts.host ?? '')) ?? '';
   if (named.includes(',')) throw severalHosts();
-  const host = named || parameters.get('hostaddr') || '';
-  if (host === '') {
+  const host = firstGiven(named, parameters.get('hostaddr'));
+  if (host === undefined) {
     throw usage(
       'The database URL names no host.',
       `Write it like ${EXAMPLE}, or add ?host=/socket/directory.`,
@@ -189,8 +189,9 @@ function resolvePort(text: string | undefined): number {
   if (text.includes(',')) throw severalHosts();
   const port = Number(text);
   // The text is not quoted: with an unencoded : in the wrong place it is a piece of the password.
-  if (!/^\d+$/.test(text) || port < 1 || port > 65535)
+  if (!/^\d+$/.test(text) || port < 1 || port > 65535) {
     throw usage('The port of the database URL is not one.', ENCODE);
+  }
   return port;
 }
 
@@ -223,8 +224,8 @@ function passwordOfFile(
   env: Environment,
   query: Parameters<typeof passwordFromFile>[1],
 ): string | undefined {
-  const file =
-    parameters.get('passfile') || env.PGPASSFILE || (env.HOME ? join(env.HOME, '.pgpass') : undefined);
+  const beside = env.HOME ? join(env.HOME, '.pgpass') : undefined;
+  const file = firstGiven(parameters.get('passfile'), env.PGPASSFILE, beside);
   return file === undefined ? undefined : passwordFromFile(file, query);
 }
 
