@@ -76,7 +76,7 @@ export async function usablePostgres(
   users: readonly (ServiceUser | undefined)[],
 ): Promise<UsablePostgres | { readonly problem: string }> {
   const inPlace = await firstThatRuns(join(native, 'bin'), workDir, users);
-  if ('bin' in inPlace) return inPlace;
+  if ('bin' in inPlace || users.length === 0) return inPlace;
   const copy = join(workDir, 'native');
   await copyPostgres(native, copy);
   const copied = await firstThatRuns(join(copy, 'bin'), workDir, users);
