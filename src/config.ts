@@ -24,6 +24,9 @@ const DEFAULT_SCHEMA = 'public';
 
 const NAME_IT = 'Set LIFEBOAT_AIRFLOW (or give --airflow) to postgresql://user:password@host:5432/database.';
 
+/** Tells a command that can do without (doctor) that nothing was named, rather than named wrongly. */
+const NOT_NAMED = { code: 'not-named' };
+
 /**
  * The environment to work on: --airflow, LIFEBOAT_AIRFLOW, Airflow's own setting, or what MWAA tells its containers, in
  * that order. Throws LifeboatError('usage') that names the variable at fault and never its value.
@@ -48,7 +51,11 @@ export function resolveEnvironment(flags: EnvironmentFlags, env: Environment): D
 export function resolveStorageUrl(flags: { readonly storage?: string }, env: Environment): string {
   const url = flags.storage ?? setting(env, ['LIFEBOAT_STORAGE'])?.value;
   if (url !== undefined) return url;
-  throw usage('No storage is named.', 'Give --storage ./dir or s3://bucket/prefix, or set LIFEBOAT_STORAGE.');
+  throw usage(
+    'No storage is named.',
+    'Give --storage ./dir or s3://bucket/prefix, or set LIFEBOAT_STORAGE.',
+    NOT_NAMED,
+  );
 }
 
 /**
@@ -86,7 +93,7 @@ function findUrl(flags: EnvironmentFlags, env: Environment): FoundUrl {
   refuseIndirect(env);
   const managed = mwaaUrl(env);
   if (managed !== undefined) return managed;
-  throw usage('No Airflow environment is named.', NAME_IT);
+  throw usage('No Airflow environment is named.', NAME_IT, NOT_NAMED);
 }
 
 /** Airflow runs a command or asks a secrets backend for these; Lifeboat does neither. */
@@ -224,6 +231,6 @@ export function parseCompression(text: string, flag = '--compression'): Compress
   return { codec, level };
 }
 
-function usage(message: string, next: string): LifeboatError {
-  return new LifeboatError('usage', message, { next });
+function usage(message: string, next: string, details = {}): LifeboatError {
+  return new LifeboatError('usage', message, { next, details });
 }

@@ -1,6 +1,6 @@
 import type { DatabaseTarget } from '../db/target.ts';
 import type { EngineContext } from '../engine/api.ts';
-import { LifeboatError } from '../errors.ts';
+import { isLifeboatError, LifeboatError } from '../errors.ts';
 import type { S3Options } from '../storage/options.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Args } from './args.ts';
@@ -39,12 +39,22 @@ export async function withStorage<T>(
   }
 }
 
-/** For doctor: undefined when none is named. The caller closes it. */
+/** The caller closes it. */
 export async function openNamedStorage({ args, host }: CommandInput): Promise<Storage> {
   const { resolveStorageUrl } = await import('../config.ts');
   const url = resolveStorageUrl(given('storage', args.text('storage')), host.env);
   const { openStorage } = await import('../storage/open.ts');
   return openStorage(url, { s3: s3Options(args), env: host.env });
+}
+
+/** What was opened, or undefined when nothing was named at all; what was named wrongly stays an error. */
+export async function ifNamed<T>(opening: Promise<T>): Promise<T | undefined> {
+  try {
+    return await opening;
+  } catch (error) {
+    if (isLifeboatError(error, 'usage') && error.details.code === 'not-named') return undefined;
+    throw error;
+  }
 }
 
 /** The context of a command that stores nothing; whatever asks for the storage all the same is a bug. */

@@ -1,7 +1,7 @@
 import type { DoctorCheck } from '../../engine/api.ts';
 import { LifeboatError } from '../../errors.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
-import { given, openEnvironment, openNamedStorage } from '../context.ts';
+import { ifNamed, openEnvironment, openNamedStorage } from '../context.ts';
 import type { Style } from '../text/style.ts';
 import { wrap } from '../text/table.ts';
 import { counted } from '../text/units.ts';
@@ -24,8 +24,8 @@ export const doctorCommand: Command = {
 };
 
 async function run(input: CommandInput): Promise<Outcome> {
-  const found = await findEnvironment(input);
-  const storage = await findStorage(input);
+  const found = await ifNamed(openEnvironment(input));
+  const storage = await ifNamed(openNamedStorage(input));
   if (found === undefined && storage === undefined) {
     throw new LifeboatError('usage', 'There is nothing to check: no environment and no storage is named.', {
       next: 'Give --airflow or --storage, or set LIFEBOAT_AIRFLOW or LIFEBOAT_STORAGE.',

@@ -1,0 +1,96 @@
+import { describe, expect, test } from 'vitest';
+import { cli } from './run-cli.ts';
+
+const COMMANDS = [
+  'backup',
+  'list',
+  'show',
+  'verify',
+  'restore',
+  'activate',
+  'cleanup',
+  'prune',
+  'doctor',
+  'demo',
+] as const;
+
+/** Every flag that a command has of its own, which its help must list and no other. */
+const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> = {
+  backup: ['tables', 'exclude-tables', 'jobs', 'compression', 'label', 'dry-run'],
+  list: [],
+  show: [],
+  verify: [],
+  restore: ['clean', 'variables', 'connections', 'pause-state', 'tables', 'dry-run', 'yes'],
+  activate: ['dags', 'dry-run'],
+  cleanup: ['dry-run', 'yes'],
+  prune: [
+    'keep-last',
+    'keep-within',
+    'keep-hourly',
+    'keep-daily',
+    'keep-weekly',
+    'keep-monthly',
+    'keep-yearly',
+    'min-backups',
+    'dry-run',
+    'yes',
+  ],
+  doctor: [],
+  demo: [],
+};
+
+const ENVIRONMENT = ['airflow', 'schema'];
+const STORAGE = ['storage', 's3-sse', 's3-kms-key', 's3-storage-class', 's3-expected-owner'];
+const GLOBAL = ['json', 'debug', 'help', 'version'];
+const USES: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> = {
+  backup: [...ENVIRONMENT, ...STORAGE],
+  list: STORAGE,
+  show: STORAGE,
+  verify: [...ENVIRONMENT, ...STORAGE],
+  restore: [...ENVIRONMENT, ...STORAGE],
+  activate: [...ENVIRONMENT, ...STORAGE],
+  cleanup: ENVIRONMENT,
+  prune: STORAGE,
+  doctor: [...ENVIRONMENT, ...STORAGE],
+  demo: [],
+};
+
+function listedFlags(help: string): readonly string[] {
+  return help.split('\n').flatMap((line) => /^ {2}--([a-z0-9-]+) {2}/.exec(line)?.[1] ?? []);
+}
+
+describe('help', () => {
+  test('lists the commands that work, and no other', async () => {
+    const { code, stdout, stderr } = await cli(['--help']);
+    const listed = stdout.split('\n').flatMap((line) => /^ {2}lifeboat ([a-z]+)/.exec(line)?.[1] ?? []);
+    expect({ code, stderr, listed }).toEqual({ code: 0, stderr: '', listed: COMMANDS });
+  });
+
+  test.each(COMMANDS)(
+    'of %s: exactly its flags, examples, at most 100 columns, in English',
+    async (command) => {
+      const { code, stdout, stderr } = await cli([command, '--help']);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect([...listedFlags(stdout)].sort()).toEqual(
+        [...OWN_FLAGS[command], ...USES[command], ...GLOBAL].sort(),
+      );
+      expect(stdout).toContain(`Usage: lifeboat ${command}`);
+      expect(stdout).toMatch(new RegExp(`Examples:\n {2}# .+\n {2}lifeboat ${command}`));
+      expect(stdout).toContain('Show help');
+      const longest = Math.max(...stdout.split('\n').map((line) => line.length));
+      expect(longest).toBeLessThanOrEqual(100);
+    },
+  );
+
+  test('without a command: the help on stderr and 2', async () => {
+    const { code, stdout, stderr } = await cli([]);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toContain('Usage: lifeboat COMMAND');
+  });
+
+  test('--version', async () => {
+    const { code, stdout } = await cli(['--version']);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+});
