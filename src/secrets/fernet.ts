@@ -41,7 +41,9 @@ export function parseFernetKeys(text: string, setting: string): readonly string[
 
 /** The clear bytes, or undefined when no key reads the token (wrong key, damaged, or no token at all). */
 export function fernetDecrypt(keys: readonly string[], token: string | Uint8Array): Buffer | undefined {
-  const bytes = decodeBase64Url(typeof token === 'string' ? token : Buffer.from(token).toString('latin1'));
+  const text = (typeof token === 'string' ? token : Buffer.from(token).toString('latin1')).trim();
+  // Python reads no token without its padding: what it cannot read, Airflow cannot.
+  const bytes = text.length % 4 === 0 ? decodeBase64Url(text) : undefined;
   if (bytes === undefined || bytes.length < HEADER_BYTES + 16 + HMAC_BYTES || bytes[0] !== VERSION) {
     return undefined;
   }
@@ -102,10 +104,13 @@ function splitKey(key: string): { readonly signing: Buffer; readonly encryption:
   return { signing: bytes.subarray(0, 16), encryption: bytes.subarray(16) };
 }
 
-/** Strict where Node is lenient: Buffer.from skips what is not base64, so a damaged token would still decode. */
+/**
+ * Both alphabets, as in Python: keys made with `openssl rand -base64 32` work in Airflow. Strict where Node is lenient:
+ * Buffer.from skips what is not base64, so a damaged token would still decode.
+ */
 function decodeBase64Url(text: string): Buffer | undefined {
   const body = text.trim().replace(/=+$/, '');
-  if (body === '' || body.length % 4 === 1 || !/^[A-Za-z0-9_-]+$/.test(body)) return undefined;
+  if (body === '' || body.length % 4 === 1 || !/^[A-Za-z0-9+/_-]+$/.test(body)) return undefined;
   return Buffer.from(body, 'base64url');
 }
 
