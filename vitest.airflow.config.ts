@@ -8,7 +8,7 @@ export default defineConfig({
   test: {
     globalSetup: ['test/airflow/global-setup.ts'],
     maxWorkers: 2,
-    projects: selectReleases(process.env['AIRFLOW_VERSIONS']).map((release) => ({
+    projects: selectReleases(process.env.AIRFLOW_VERSIONS).map((release) => ({
       test: {
         name: `airflow ${release}`,
         include: ['test/airflow/**/*.test.ts'],

@@ -10,6 +10,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import {
@@ -151,13 +152,14 @@ function printTable(results) {
     ...rows,
   ];
   const widths = table[0].map((_title, column) => Math.max(...table.map((row) => row[column].length)));
-  for (const row of table)
+  for (const row of table) {
     console.log(
       row
         .map((cell, column) => cell.padEnd(widths[column]))
         .join('  ')
         .trimEnd(),
     );
+  }
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'lifeboat-bench-'));

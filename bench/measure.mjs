@@ -1,6 +1,8 @@
 // Runs one command and measures it: wall time, CPU time and peak memory of the process and everything it starts.
 import { spawn } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
+import { performance } from 'node:perf_hooks';
+import { clearInterval, setInterval } from 'node:timers';
 
 const SAMPLE_MS = 20;
 

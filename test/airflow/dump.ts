@@ -18,3 +18,12 @@ export function canonical(value: unknown): string {
     return Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)));
   });
 }
+
+/** The same dump with the rows of every table in one order, which airflow-lab's diff counts as part of the table. */
+export function inOrder(dump: Dump): Dump {
+  const semantic = Object.entries(dump.semantic).map(([table, rows]) => {
+    const keyed = rows.map((row) => [canonical(row), row] as const);
+    return [table, keyed.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row)] as const;
+  });
+  return { ...dump, semantic: Object.fromEntries(semantic) };
+}

@@ -14,9 +14,12 @@ export async function withClient<T>(url: string, work: (client: pg.Client) => Pr
   }
 }
 
-/** One statement, its rows. */
+/** The rows of a statement; several statements in one text are possible and give none. */
 export async function query(at: LabHome, sql: string): Promise<readonly Record<string, unknown>[]> {
-  return withClient(at.database, async (client) => (await client.query(sql)).rows);
+  return withClient(at.database, async (client) => {
+    const result = await client.query<Record<string, unknown>>(sql);
+    return result.rows;
+  });
 }
 
 /** An empty database on the server and an empty home below the folder, both called `name`. */

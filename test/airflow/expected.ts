@@ -78,9 +78,9 @@ export const EXCEPTIONS: readonly Exception[] = [
       'A job that was unfinished is dead in the target: it is stored as failed at the moment of the backup.',
     expect: (source, _before, { snapshotTime }) =>
       source.map((row) =>
-        row['state'] === 'success' || row['state'] === 'failed'
+        row.state === 'success' || row.state === 'failed'
           ? row
-          : { ...row, state: 'failed', end_date: row['end_date'] ?? { __dt__: snapshotTime } },
+          : { ...row, state: 'failed', end_date: row.end_date ?? { __dt__: snapshotTime } },
       ),
   },
   {
@@ -88,9 +88,9 @@ export const EXCEPTIONS: readonly Exception[] = [
     reason:
       'A DAG that the target parsed takes pause state and next run; another is inactive until it is parsed.',
     expect: (source, before) => {
-      const parsed = new Map(before.map((row) => [row['dag_id'], row]));
+      const parsed = new Map(before.map((row) => [row.dag_id, row]));
       const restored = source.map((row) => {
-        const existing = parsed.get(row['dag_id']);
+        const existing = parsed.get(row.dag_id);
         if (existing === undefined) return { ...row, is_active: false };
         return { ...existing, ...pick(row, SCHEDULE_COLUMNS) };
       });
@@ -142,8 +142,8 @@ export function expectedDump(source: Dump, situation: RestoreSituation): Dump {
  * Wherever the source's dump shows a template that the target has, this is what it looks like in the target.
  */
 function leadToTemplatesOf(target: Dump, source: Dump): Dump {
-  const content = (row: Row): string => canonical([row['filename'], row['elasticsearch_id']]);
-  const own = new Map((target.semantic['log_template'] ?? []).map((row) => [content(row), row]));
+  const content = (row: Row): string => canonical([row.filename, row.elasticsearch_id]);
+  const own = new Map((target.semantic.log_template ?? []).map((row) => [content(row), row]));
   const lead = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(lead);
     if (value === null || typeof value !== 'object') return value;

@@ -9,7 +9,7 @@ export default async function setup(): Promise<void> {
     throw new Error('dist/cli/main.js is missing: run npm run build first.');
   }
   // One after the other: they share pip's and uv's caches, and the first one may have to install uv.
-  for (const release of selectReleases(process.env['AIRFLOW_VERSIONS'])) {
+  for (const release of selectReleases(process.env.AIRFLOW_VERSIONS)) {
     const started = performance.now();
     await install(release);
     console.log(`Airflow ${release} installed (${((performance.now() - started) / 1000).toFixed(0)} s)`);

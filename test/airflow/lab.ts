@@ -10,7 +10,7 @@ export const FERNET_KEY = 'Zm9vYmFyZm9vYmFyZm9vYmFyZm9vYmFyZm9vYmFyMDA=';
 /** Path of the airflow-lab script: AIRFLOW_LAB, else beside the checkout. Its absence is a failure, never a skip. */
 export function labPath(): string {
   const beside = fileURLToPath(new URL('../../../shared/airflow-lab/airflow-lab', import.meta.url));
-  const path = process.env['AIRFLOW_LAB'] ?? beside;
+  const path = process.env.AIRFLOW_LAB ?? beside;
   if (existsSync(path)) return path;
   throw new Error(
     `The tests against a real Airflow need airflow-lab and there is none at ${path}. Set AIRFLOW_LAB to its path.`,

@@ -20,6 +20,6 @@ export function lifeboat(args: readonly string[]): Promise<RunResult> {
 export async function lifeboatJson(args: readonly string[]): Promise<Summary> {
   const { stdout } = await lifeboat([...args, '--json']);
   const last = JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '') as Summary;
-  if (last['event'] !== 'summary') throw new Error(`The last line is no summary: ${JSON.stringify(last)}`);
+  if (last.event !== 'summary') throw new Error(`The last line is no summary: ${JSON.stringify(last)}`);
   return last;
 }

@@ -33,7 +33,10 @@ export function run(command: string, args: readonly string[], options: RunOption
     child.on('error', reject);
     child.on('close', (code, signal) => {
       const result = { code: code ?? -1, stdout: text(stdout), stderr: text(stderr) };
-      if (code !== null && accept.includes(code)) return resolve(result);
+      if (code !== null && accept.includes(code)) {
+        resolve(result);
+        return;
+      }
       const ending = signal === null ? `exit code ${code}` : `${signal} (limit ${timeout / 1000} s)`;
       const tail = `${result.stdout.slice(-2000)}\n${result.stderr.slice(-4000)}`;
       reject(new Error(`${command} ${args.slice(0, 4).join(' ')} … ended with ${ending}:\n${tail}`));
