@@ -10,6 +10,8 @@ export interface EngineContext {
   readonly report: Report;
   readonly signal: AbortSignal;
   readonly now: () => Date;
+  /** Who works, for whoever meets our lock: "pid 4711 on host". */
+  readonly origin?: string;
 }
 
 export interface Compression {
@@ -112,7 +114,11 @@ export interface VerifyResult {
   readonly bytes: number;
   readonly seconds: number;
   /** Tables whose row count differs from the database; only when one was given. */
-  readonly differences?: readonly { readonly table: string; readonly backup: number; readonly database: number }[];
+  readonly differences?: readonly {
+    readonly table: string;
+    readonly backup: number;
+    readonly database: number;
+  }[];
 }
 
 export interface PruneRequest {
@@ -132,7 +138,12 @@ export interface PruneRequest {
 export interface PruneResult {
   readonly plan: PrunePlan;
   /** Absent after a dry run. */
-  readonly removed?: { readonly backups: number; readonly debris: number; readonly objects: number; readonly bytes: number };
+  readonly removed?: {
+    readonly backups: number;
+    readonly debris: number;
+    readonly objects: number;
+    readonly bytes: number;
+  };
 }
 
 export interface ActivateRequest {

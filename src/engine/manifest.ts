@@ -51,7 +51,12 @@ export interface Manifest {
   };
   readonly tables: readonly ManifestTable[];
   readonly leftOut: readonly LeftOut[];
-  readonly totals: { readonly tables: number; readonly rows: number; readonly parts: number; readonly bytes: number };
+  readonly totals: {
+    readonly tables: number;
+    readonly rows: number;
+    readonly parts: number;
+    readonly bytes: number;
+  };
   readonly durationSeconds: number;
   /** SHA-256 of the manifest's own bytes with these 64 digits replaced by zeros. */
   readonly checksum: string;

@@ -1,0 +1,102 @@
+import { quoteTable } from '../db/introspect.ts';
+import { LifeboatError } from '../errors.ts';
+import type { ActivateRequest, ActivateResult, EngineContext } from './api.ts';
+import { resolveBackup } from './catalog.ts';
+import { commitSurely } from './commit.ts';
+import { lockEnvironment } from './locks.ts';
+import { loadParts } from './part-reader.ts';
+import { planRestore } from './restore-plan.ts';
+import { beginWork, withSession } from './session.ts';
+import { createStage, stageName } from './stage.ts';
+import { readTargetState } from './target-state.ts';
+import { quoteIdent } from '../db/introspect.ts';
+import { checkParts } from './verify-parts.ts';
+
+const DAG = 'dag';
+
+/**
+ * Second step after `restore --pause-state paused`: gives DAGs the pause state that they have in the backup, all at once
+ * or in waves by pattern. DAGs that the backup does not know are left alone.
+ */
+export async function activate(ctx: EngineContext, request: ActivateRequest): Promise<ActivateResult> {
+  const { environment } = request;
+  const { backupId, manifest } = await resolveBackup(ctx, request.backup);
+  const stored = manifest.tables.find((table) => table.name === DAG);
+  if (!stored) {
+    throw new LifeboatError('usage', `Backup ${backupId} holds no DAGs.`, {
+      next: 'Use a backup that was made with the table dag.',
+    });
+  }
+  await checkParts(ctx, { ...manifest, tables: [stored] }, { countRows: false });
+  return withSession(ctx, environment, { purpose: 'activate', begin: beginWork }, async (client) => {
+    const state = await readTargetState(client, environment);
+    const asked = {
+      clean: false,
+      variables: 'skip',
+      connections: 'skip',
+      pauseState: 'backup',
+      tables: [DAG],
+    } as const;
+    // Only for its refusals: another minor, content that is not known.
+    planRestore(manifest, state, asked);
+    await lockEnvironment(client, state.facts.name);
+    await createStage(client, environment.schema, DAG, stored.columns);
+    const columns = stored.columns.map(quoteIdent).join(', ');
+    await loadParts(
+      ctx,
+      client,
+      `COPY ${stageName(DAG)} (${columns}) FROM STDIN (FORMAT csv)`,
+      stored,
+      () => undefined,
+    );
+
+    const target = quoteTable(environment.schema, DAG);
+    const chosen = await client.query<{
+      dag_id: string;
+      was: boolean | null;
+      becomes: boolean | null;
+      there: boolean;
+    }>(
+      `SELECT s.dag_id, t.is_paused AS was, s.is_paused AS becomes, t.dag_id IS NOT NULL AS there
+         FROM ${stageName(DAG)} s LEFT JOIN ${target} t USING (dag_id)
+        WHERE s.dag_id ~ $1 ORDER BY 1`,
+      [globToRegExp(request.dags ?? '*')],
+    );
+    const changing = chosen.rows.filter((row) => row.there && row.was !== row.becomes);
+    if (!request.dryRun) {
+      await client.query(
+        `UPDATE ${target} t SET is_paused = s.is_paused FROM ${stageName(DAG)} s
+          WHERE t.dag_id = s.dag_id AND t.dag_id = ANY ($1::text[])`,
+        [changing.map((row) => row.dag_id)],
+      );
+      await commitSurely(ctx, client, environment);
+    }
+    return {
+      backupId,
+      unpaused: changing.filter((row) => row.becomes === false).map((row) => row.dag_id),
+      paused: changing.filter((row) => row.becomes !== false).map((row) => row.dag_id),
+      unchanged: chosen.rows.filter((row) => row.there && row.was === row.becomes).length,
+      missing: chosen.rows.filter((row) => !row.there).map((row) => row.dag_id),
+    };
+  });
+}
+
+/** Shell-style pattern (`*`, `?`, `[abc]`, `[!abc]`) as a PostgreSQL regular expression over the whole name. */
+export function globToRegExp(glob: string): string {
+  let pattern = '';
+  for (let i = 0; i < glob.length; i++) {
+    const char = glob[i] ?? '';
+    const close = char === '[' ? glob.indexOf(']', i + 2) : -1;
+    if (char === '*') pattern += '.*';
+    else if (char === '?') pattern += '.';
+    else if (close > 0) {
+      const inside = glob
+        .slice(i + 1, close)
+        .replace(/^!/, '^')
+        .replaceAll('\\', '\\\\');
+      pattern += `[${inside}]`;
+      i = close;
+    } else pattern += char.replace(/[\\^$.|?*+()[\]{}]/g, '\\$&');
+  }
+  return `^(?:${pattern})$`;
+}

@@ -1,0 +1,296 @@
+import { randomBytes } from 'node:crypto';
+import type { Client } from 'pg';
+import { quoteIdent, quoteTable } from '../db/introspect.ts';
+import { beginSnapshot, joinSnapshot } from '../db/snapshot.ts';
+import { fernetFingerprint } from '../secrets/fernet.ts';
+import type { BackupRequest, BackupResult, EngineContext } from './api.ts';
+import { planBackup } from './backup-plan.ts';
+import { readListing } from './catalog.ts';
+import { detectEnvironment } from './detect.ts';
+import type { DetectedEnvironment } from './detect.ts';
+import { makeBackupId, manifestKey, partKey } from './layout.ts';
+import { encodeManifest } from './manifest-file.ts';
+import type { UnsealedManifest } from './manifest-file.ts';
+import { FORMAT_VERSION } from './manifest.ts';
+import type { Manifest, ManifestPart, ManifestTable } from './manifest.ts';
+import type { BackupPlan } from './plans.ts';
+import { writePart } from './part-writer.ts';
+import { createProgress } from './progress.ts';
+import { raceAll } from './race.ts';
+import { selectTables } from './selection.ts';
+import { withSession } from './session.ts';
+import type { Selection } from './selection.ts';
+import { TOOL } from './tool.ts';
+import { copyItems, largestFirst } from './work.ts';
+import type { CopyItem } from './work.ts';
+
+/** For taking back the parts of a failed backup; the user waits for it. */
+const REMOVE_TIMEOUT_MS = 10_000;
+
+interface Prepared {
+  readonly backupId: string;
+  readonly detected: DetectedEnvironment;
+  readonly selection: Selection;
+  readonly items: readonly CopyItem[];
+  readonly plan: BackupPlan;
+}
+
+/**
+ * Streams one consistent backup into the storage: one REPEATABLE READ snapshot, shared by all connections; data first,
+ * the manifest last. The source is only read.
+ *
+ * @throws LifeboatError; whatever fails, no manifest is left and no earlier backup is touched.
+ */
+export async function backup(ctx: EngineContext, request: BackupRequest): Promise<BackupResult> {
+  const started = ctx.now();
+  const debris = await reportDebris(ctx);
+  const { environment, jobs } = request;
+  const lead = {
+    purpose: 'backup',
+    begin: async (client: Client, settings: readonly string[]) => ({
+      settings,
+      snapshot: await beginSnapshot(client, settings, { exported: jobs > 1 }),
+    }),
+  };
+  return withSession(ctx, environment, lead, async (client, { snapshot }) => {
+    const prepared = await prepare(request, client, started);
+    ctx.report({ event: 'plan', plan: prepared.plan });
+    if (request.dryRun) return { backupId: prepared.backupId, debris };
+
+    const maxIds = await readMaxIds(client, environment.schema, prepared);
+    const join = { purpose: 'backup', begin: joining(snapshot.id ?? '') };
+    const worker: Worker = (work, signal) =>
+      withSession(ctx, environment, { ...join, signal }, (other) => work(other));
+    try {
+      const parts = await copyAll(ctx, request, prepared, client, Array<Worker>(jobs - 1).fill(worker));
+      const manifest = await publish(ctx, request, prepared, {
+        parts,
+        maxIds,
+        snapshotTime: snapshot.time,
+        started,
+      });
+      return { backupId: prepared.backupId, manifest, debris };
+    } catch (error) {
+      await removeRemains(ctx, request, prepared);
+      throw error;
+    }
+  });
+}
+
+function joining(snapshotId: string): (client: Client, settings: readonly string[]) => Promise<void> {
+  return (client, settings) => joinSnapshot(client, snapshotId, settings);
+}
+
+/**
+ * A backup that failed takes its parts back, as far as the storage lets it. Without a manifest they are no backup in any
+ * case; this only saves the space until the next prune. The signal may be aborted already, so it is not used.
+ */
+async function removeRemains(ctx: EngineContext, request: BackupRequest, prepared: Prepared): Promise<void> {
+  const { backupId, items } = prepared;
+  const keys = items.map((item) => partKey(backupId, item.table.name, item.part, request.compression.codec));
+  const signal = AbortSignal.timeout(REMOVE_TIMEOUT_MS);
+  try {
+    // First the manifest: the answer to its write may be what got lost, and a manifest without parts would be a lie.
+    await ctx.storage.remove([manifestKey(backupId)], signal);
+    await ctx.storage.remove(keys, signal);
+  } catch {
+    // The error that ended the backup is the one to tell.
+  }
+}
+
+/** Says what earlier backups left that did not finish; they are prune's to remove. */
+async function reportDebris(ctx: EngineContext): Promise<readonly string[]> {
+  const { incomplete } = await readListing(ctx.storage, ctx.signal);
+  for (const { backupId, objects } of incomplete) {
+    ctx.report({
+      event: 'warning',
+      code: 'incomplete-backup',
+      message: `${backupId} in the storage has ${objects} objects and no manifest: it is under way, or did not finish.`,
+      next: '`lifeboat prune` removes such remains a day after the last write.',
+    });
+  }
+  return incomplete.map((one) => one.backupId);
+}
+
+async function prepare(request: BackupRequest, lead: Client, started: Date): Promise<Prepared> {
+  const detected = await detectEnvironment(lead, request.environment);
+  const { live, serverVersion } = detected;
+  const selection = selectTables(detected.tables, live.foreignKeys, {
+    include: request.tables,
+    exclude: request.excludeTables,
+  });
+  const items = selection.tables.flatMap((table) => {
+    const found = live.tables.get(table.name);
+    return found ? copyItems(table, found, live.schema, serverVersion) : [];
+  });
+  const backupId = makeBackupId(started, randomBytes(3).toString('hex'));
+  const plan = planBackup({
+    backupId,
+    detected,
+    selection,
+    items,
+    jobs: request.jobs,
+    compression: compressionName(request),
+  });
+  return { backupId, detected, selection, items, plan };
+}
+
+function compressionName({ compression }: BackupRequest): string {
+  return `${compression.codec}:${compression.level}`;
+}
+
+type MaxIds = ReadonlyMap<string, Readonly<Record<string, number | null>>>;
+
+/** Read inside the snapshot: a restore needs them before it has seen a row. */
+async function readMaxIds(lead: Client, schema: string, { selection }: Prepared): Promise<MaxIds> {
+  const found = new Map<string, Record<string, number | null>>();
+  for (const table of selection.tables) {
+    if (table.serial === undefined) continue;
+    const result = await lead.query<{ max: string | null }>(
+      `SELECT pg_catalog.max(${quoteIdent(table.serial)})::text AS max FROM ${quoteTable(schema, table.name)}`,
+    );
+    const max = result.rows[0]?.max ?? null;
+    found.set(table.name, { [table.serial]: max === null ? null : Number(max) });
+  }
+  return found;
+}
+
+type Worker = (work: (client: Client) => Promise<void>, signal: AbortSignal) => Promise<void>;
+
+async function copyAll(
+  ctx: EngineContext,
+  request: BackupRequest,
+  prepared: Prepared,
+  lead: Client,
+  workers: readonly Worker[],
+): Promise<ReadonlyMap<string, ManifestPart>> {
+  const { backupId, items } = prepared;
+  const totalBytes = items.reduce((sum, item) => sum + item.estimatedBytes, 0);
+  const progress = createProgress(ctx, 'backup', { totalBytes });
+  const tables = createTableReport(ctx, items);
+  const parts = new Map<string, ManifestPart>();
+  const queue = largestFirst(items).values();
+  const work = async (client: Client, signal: AbortSignal): Promise<void> => {
+    for (const item of queue) {
+      signal.throwIfAborted();
+      const key = partKey(backupId, item.table.name, item.part, request.compression.codec);
+      tables.start(item);
+      const job = { key, sql: item.sql, compression: request.compression };
+      const { rawBytes, ...part } = await writePart(
+        client,
+        ctx.storage,
+        job,
+        (bytes) => {
+          progress.add(item.table.name, 0, bytes);
+        },
+        signal,
+      );
+      progress.add(item.table.name, part.rows, 0);
+      tables.done(item, part.rows, rawBytes);
+      parts.set(key, part);
+    }
+  };
+  ctx.report({
+    event: 'phase',
+    phase: 'backup',
+    message: `Copying ${prepared.selection.tables.length} tables`,
+  });
+  await raceAll(ctx.signal, [
+    (signal) => work(lead, signal),
+    ...workers.map((worker) => (signal: AbortSignal) => worker((client) => work(client, signal), signal)),
+  ]);
+  progress.end();
+  return parts;
+}
+
+/** One `table` event when the last part of a table is done. */
+function createTableReport(
+  ctx: EngineContext,
+  items: readonly CopyItem[],
+): { start(item: CopyItem): void; done(item: CopyItem, rows: number, bytes: number): void } {
+  const open = new Map<string, { left: number; rows: number; bytes: number; started: number }>();
+  for (const { table } of items) {
+    const state = open.get(table.name) ?? { left: 0, rows: 0, bytes: 0, started: 0 };
+    open.set(table.name, { ...state, left: state.left + 1 });
+  }
+  return {
+    start: ({ table }) => {
+      const state = open.get(table.name);
+      if (state && state.started === 0) state.started = ctx.now().getTime();
+    },
+    done: ({ table }, rows, bytes) => {
+      const state = open.get(table.name);
+      if (!state) return;
+      state.left -= 1;
+      state.rows += rows;
+      state.bytes += bytes;
+      if (state.left > 0) return;
+      const seconds = (ctx.now().getTime() - state.started) / 1000;
+      ctx.report({
+        event: 'table',
+        phase: 'backup',
+        table: table.name,
+        rows: state.rows,
+        bytes: state.bytes,
+        seconds,
+      });
+    },
+  };
+}
+
+async function publish(
+  ctx: EngineContext,
+  request: BackupRequest,
+  prepared: Prepared,
+  done: { parts: ReadonlyMap<string, ManifestPart>; maxIds: MaxIds; snapshotTime: string; started: Date },
+): Promise<Manifest> {
+  const { backupId, detected, selection, plan } = prepared;
+  const tables = selection.tables.map((table): ManifestTable => {
+    const live = detected.live.tables.get(table.name);
+    const parts = prepared.items
+      .filter((item) => item.table.name === table.name)
+      .map((item) => done.parts.get(partKey(backupId, table.name, item.part, request.compression.codec)))
+      .filter((part) => part !== undefined);
+    return {
+      name: table.name,
+      columns: table.columns.map((column) => column.name),
+      types: Object.fromEntries(table.columns.map(({ name }) => [name, live?.columns.get(name)?.type ?? ''])),
+      rows: parts.reduce((sum, part) => sum + part.rows, 0),
+      maxIds: done.maxIds.get(table.name) ?? {},
+      parts,
+    };
+  });
+  const unsealed: UnsealedManifest = {
+    formatVersion: FORMAT_VERSION,
+    backupId,
+    label: request.label ?? null,
+    tool: TOOL,
+    source: {
+      kind: 'database',
+      environment: detected.facts.name,
+      schema: detected.facts.schema,
+      airflow: detected.facts.airflow,
+      alembicHead: detected.facts.alembicHead,
+      postgres: detected.facts.postgres,
+    },
+    snapshotTime: done.snapshotTime,
+    compression: compressionName(request),
+    secrets: { mode: 'ciphertext', fernetKeys: request.fernetKeys.map(fernetFingerprint) },
+    tables,
+    leftOut: plan.leftOut,
+    totals: {
+      tables: tables.length,
+      rows: tables.reduce((sum, table) => sum + table.rows, 0),
+      parts: tables.reduce((sum, table) => sum + table.parts.length, 0),
+      bytes: tables.reduce(
+        (sum, table) => sum + table.parts.reduce((bytes, part) => bytes + part.bytes, 0),
+        0,
+      ),
+    },
+    durationSeconds: (ctx.now().getTime() - done.started.getTime()) / 1000,
+  };
+  const bytes = encodeManifest(unsealed);
+  ctx.signal.throwIfAborted();
+  await ctx.storage.write(manifestKey(backupId), bytes, { createOnly: true, signal: ctx.signal });
+  return JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
+}

@@ -1,0 +1,69 @@
+import { LifeboatError } from '../errors.ts';
+import type { CleanupRequest, CleanupResult, EngineContext } from './api.ts';
+import { cleanLocks, cleanTables, planClean } from './clean-tables.ts';
+import { commitSurely } from './commit.ts';
+import { lockEnvironment, lockTables } from './locks.ts';
+import type { CleanupPlan } from './plans.ts';
+import { outsideBlockers } from './restore-plan.ts';
+import { beginReading, beginWork, withSession } from './session.ts';
+import { readTargetState } from './target-state.ts';
+import type { TargetState } from './target-state.ts';
+
+/**
+ * Deletes the history of an environment, as `restore --clean` does: runs, tasks, XComs, logs and what hangs on them.
+ * Variables, connections, pools, DAGs, log templates, datasets, users and live rows stay.
+ *
+ * @throws LifeboatError: unsupported (before anything is deleted), refused, locked, interrupted or failed
+ */
+export async function cleanup(ctx: EngineContext, request: CleanupRequest): Promise<CleanupResult> {
+  const { environment } = request;
+  const plan = await withSession(
+    ctx,
+    environment,
+    { purpose: 'cleanup preflight', begin: beginReading },
+    async (client) => planCleanup(await readTargetState(client, environment)),
+  );
+  ctx.report({ event: 'plan', plan });
+  const [blocker] = plan.blockers;
+  if (blocker)
+    throw new LifeboatError('refused', blocker.message, {
+      next: blocker.next,
+      details: { blockers: plan.blockers },
+    });
+  if (request.dryRun) return { plan };
+  if (!(await request.confirm(plan))) {
+    throw new LifeboatError(
+      'refused',
+      `Nothing was deleted: the cleanup of ${plan.target.name} was not confirmed.`,
+      {
+        next: 'Look at the plan (--dry-run), then confirm it, or give --yes.',
+      },
+    );
+  }
+  return withSession(ctx, environment, { purpose: 'cleanup', begin: beginWork }, async (client) => {
+    await lockEnvironment(client, plan.target.name);
+    const state = await readTargetState(client, environment);
+    const clean = planClean(state, state.tables);
+    await lockTables(ctx, client, environment.schema, cleanLocks(clean));
+    ctx.report({ event: 'phase', phase: 'clean', message: 'Deleting the history of the target' });
+    const deleted = await cleanTables(client, environment.schema, clean);
+    await commitSurely(ctx, client, environment);
+    return { plan, deleted: Object.fromEntries([...deleted].sort(([a], [b]) => a.localeCompare(b))) };
+  });
+}
+
+/** Pure: what cleanup deletes and what it leaves alone. */
+export function planCleanup(state: TargetState): CleanupPlan {
+  const history = state.tables.filter((table) => table.restore.kind === 'history');
+  const cleaned = new Set(history.map((table) => table.name));
+  return {
+    kind: 'cleanup',
+    target: state.facts,
+    tables: history.map((table) => {
+      const count = state.counts.get(table.name) ?? { rows: 0, live: 0 };
+      return { table: table.name, deletes: count.rows - count.live, keeps: count.live };
+    }),
+    untouched: [...state.live.tables.keys()].filter((table) => !cleaned.has(table)),
+    blockers: outsideBlockers(state, cleaned),
+  };
+}

@@ -1,0 +1,38 @@
+/** Where things lie in a storage. The only place that knows (docs/format.md). */
+
+export const BACKUPS = 'backups/';
+const ID_PATTERN = /^\d{8}T\d{9}Z-[0-9a-f]{6}$/;
+
+/** `20261121T013012345Z-4f3a9c`: UTC to the millisecond, then six random hex digits. Sorts by time. */
+export function makeBackupId(time: Date, random: string): string {
+  return `${time.toISOString().replaceAll(/[-:.]/g, '')}-${random}`;
+}
+
+export function isBackupId(text: string): boolean {
+  return ID_PATTERN.test(text);
+}
+
+/** Milliseconds since the epoch that an id was made at. */
+export function backupTime(backupId: string): number {
+  const [, y, mo, d, h, mi, s, ms] = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z/.exec(backupId) ?? [];
+  return Date.parse(`${y}-${mo}-${d}T${h}:${mi}:${s}.${ms}Z`);
+}
+
+export function backupPrefix(backupId: string): string {
+  return `${BACKUPS}${backupId}/`;
+}
+
+export function manifestKey(backupId: string): string {
+  return `${backupPrefix(backupId)}manifest.json`;
+}
+
+export function partKey(backupId: string, table: string, part: number, codec: 'gzip' | 'zstd'): string {
+  const suffix = codec === 'gzip' ? 'gz' : 'zst';
+  return `${backupPrefix(backupId)}tables/${table}/${String(part).padStart(4, '0')}.csv.${suffix}`;
+}
+
+/** The id in a key below backups/, or undefined for anything that is not ours. */
+export function backupIdOf(key: string): string | undefined {
+  const id = key.startsWith(BACKUPS) ? key.slice(BACKUPS.length).split('/')[0] : undefined;
+  return id !== undefined && isBackupId(id) ? id : undefined;
+}

@@ -1,0 +1,56 @@
+import type { Client } from 'pg';
+import type { ResolvedTable } from '../versions/registry.ts';
+import type { EngineContext, MergeCounts } from './api.ts';
+import type { InsertInput, ParentIds } from './insert.ts';
+import type { Manifest, ManifestTable } from './manifest.ts';
+import type { MergeStrategy, PauseState } from './plans.ts';
+import type { Progress } from './progress.ts';
+import type { TargetState } from './target-state.ts';
+
+export interface LoadRequest {
+  readonly variables: MergeStrategy;
+  readonly connections: MergeStrategy;
+  readonly pauseState: PauseState;
+  readonly fernetKeys: readonly string[];
+}
+
+export interface LoadContext {
+  readonly ctx: EngineContext;
+  readonly client: Client;
+  readonly manifest: Manifest;
+  readonly state: TargetState;
+  readonly request: LoadRequest;
+  readonly progress: Progress;
+  /** Rows that stay in a table of the target after cleanup. */
+  readonly kept: (table: string) => number;
+  /** Filled as tables are loaded, read by the tables that refer to them. */
+  readonly ids: Map<string, ParentIds>;
+}
+
+export interface LoadedTable {
+  readonly table: string;
+  readonly rows: number;
+  /** Rows that could not keep their id. */
+  readonly moved: number;
+  readonly merge?: MergeCounts;
+}
+
+export function parentIds(load: LoadContext, parent: string): ParentIds {
+  return load.ids.get(parent) ?? 'absent';
+}
+
+/** The parts of an INSERT from the stage that do not depend on the kind of table. */
+export function insertInput(load: LoadContext, table: ResolvedTable, stored: ManifestTable): InsertInput {
+  const live = load.state.live.tables.get(table.name);
+  const notNull = [...(live?.columns.values() ?? [])].filter((column) => column.notNull);
+  return {
+    schema: load.state.live.schema,
+    table,
+    columns: stored.columns,
+    notNull: new Set(notNull.map((column) => column.name)),
+    parentIds: (parent) => parentIds(load, parent),
+    mapOwnId: false,
+    onlyUnmatched: false,
+    snapshotTime: load.manifest.snapshotTime,
+  };
+}

@@ -1,0 +1,124 @@
+import type { Client } from 'pg';
+import { quoteTable } from '../db/introspect.ts';
+import { LifeboatError } from '../errors.ts';
+import type { ResolvedTable } from '../versions/registry.ts';
+import type { EngineContext } from './api.ts';
+
+/** "life" in ASCII: the class of all advisory locks of Lifeboat; object 0 is the environment. */
+const LOCK_CLASS = 0x6c696665;
+/** How long table locks are tried for before the work is given up. */
+const GIVE_UP_MS = 60_000;
+/** Below deadlock_timeout (1 s), so that it is always this side that gives way. */
+const ATTEMPT_MS = 400;
+
+/**
+ * One restore or cleanup per environment, for as long as this transaction lives: the server drops the lock with it,
+ * whatever happens to this process.
+ *
+ * @throws LifeboatError 'locked' that names the holder.
+ */
+export async function lockEnvironment(client: Client, name: string): Promise<void> {
+  const tried = await client.query<{ got: boolean }>(
+    'SELECT pg_catalog.pg_try_advisory_xact_lock($1, 0) AS got',
+    [LOCK_CLASS],
+  );
+  if (tried.rows[0]?.got) return;
+  const holder = await client.query<{ pid: number; app: string; addr: string | null; age: number | null }>(
+    `SELECT a.pid, a.application_name AS app, a.client_addr::text AS addr,
+            extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::int AS age
+       FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+      WHERE l.locktype = 'advisory' AND l.classid = $1 AND l.objid = 0 AND l.granted
+        AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())`,
+    [LOCK_CLASS],
+  );
+  const row = holder.rows[0];
+  const who = row
+    ? `${row.app || 'an unnamed client'} (server process ${row.pid}${row.addr === null ? '' : ` from ${row.addr}`}, for ${row.age ?? 0} s)`
+    : 'a process that has just ended';
+  throw new LifeboatError('locked', `Another restore or cleanup is at work in ${name}: ${who}.`, {
+    next: row
+      ? `Wait for it. If that process is gone for good, end it with SELECT pg_terminate_backend(${row.pid}).`
+      : 'Try again.',
+    details: row ? { serverProcess: row.pid, application: row.app, seconds: row.age } : {},
+  });
+}
+
+export interface LockWish {
+  readonly table: ResolvedTable;
+  /** ACCESS EXCLUSIVE is needed to truncate; EXCLUSIVE keeps every writer and row lock out and lets readers in. */
+  readonly mode: 'EXCLUSIVE' | 'ACCESS EXCLUSIVE';
+}
+
+/**
+ * Takes all table locks or none, in attempts too short for anybody to notice or for a deadlock to be found. Once all are
+ * held, nobody else holds or waits for a row lock in these tables, so that nothing later in the transaction can deadlock
+ * with a scheduler.
+ */
+export async function lockTables(
+  ctx: EngineContext,
+  client: Client,
+  schema: string,
+  wishes: readonly LockWish[],
+): Promise<void> {
+  if (wishes.length === 0) return;
+  const started = ctx.now().getTime();
+  const statements = wishes.map(
+    ({ table, mode }) => `LOCK TABLE ${quoteTable(schema, table.name)} IN ${mode} MODE`,
+  );
+  await client.query(`SAVEPOINT lifeboat_locks; SET LOCAL lock_timeout = ${ATTEMPT_MS}`);
+  for (;;) {
+    ctx.signal.throwIfAborted();
+    try {
+      for (const statement of statements) await client.query(statement);
+      break;
+    } catch (error) {
+      if (!isBusy(error)) throw error;
+      await client.query('ROLLBACK TO SAVEPOINT lifeboat_locks');
+      await client.query(`SET LOCAL lock_timeout = ${ATTEMPT_MS}`);
+      if (ctx.now().getTime() - started > GIVE_UP_MS) throw await tablesBusy(client, schema, wishes);
+      await pause(100 + Math.random() * 300);
+    }
+  }
+  await client.query('SET LOCAL lock_timeout = 0; RELEASE SAVEPOINT lifeboat_locks');
+}
+
+/** lock_not_available, deadlock_detected */
+function isBusy(error: unknown): boolean {
+  const code = (error as { code?: unknown }).code;
+  return code === '55P03' || code === '40P01';
+}
+
+async function tablesBusy(
+  client: Client,
+  schema: string,
+  wishes: readonly LockWish[],
+): Promise<LifeboatError> {
+  const names = wishes.map(({ table }) => quoteTable(schema, table.name));
+  const holders = await client.query<{ pid: number; app: string; table: string; age: number | null }>(
+    `SELECT DISTINCT a.pid, a.application_name AS app, c.relname AS table,
+            extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::int AS age
+       FROM pg_catalog.pg_locks l
+       JOIN pg_catalog.pg_stat_activity a USING (pid)
+       JOIN pg_catalog.pg_class c ON c.oid = l.relation
+      WHERE l.granted AND l.pid <> pg_catalog.pg_backend_pid()
+        AND l.relation = ANY (SELECT pg_catalog.to_regclass(n) FROM pg_catalog.unnest($1::text[]) n)
+      ORDER BY age DESC NULLS LAST LIMIT 5`,
+    [names],
+  );
+  const who = holders.rows
+    .map(
+      (row) => `${row.app || 'unnamed client'} (server process ${row.pid}, ${row.table}, ${row.age ?? 0} s)`,
+    )
+    .join('; ');
+  return new LifeboatError(
+    'failed',
+    `The tables were in use for ${GIVE_UP_MS / 1000} s without a gap: ${who || 'by many short transactions'}.`,
+    {
+      next: 'Stop what holds them (a pg_dump or a backup of the target does), then try again; nothing was changed.',
+    },
+  );
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,93 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import type { ValidateFunction } from 'ajv';
+import { LifeboatError } from '../errors.ts';
+import { backupPrefix } from './layout.ts';
+import { FORMAT_VERSION } from './manifest.ts';
+import type { Manifest } from './manifest.ts';
+
+/** Stands in the place of the checksum while the checksum is computed. */
+const NO_CHECKSUM = '0'.repeat(64);
+/** A manifest of the largest backup is some hundred kilobytes; more is not a manifest. */
+export const MAX_MANIFEST_BYTES: number = 64 * 1024 * 1024;
+
+export type UnsealedManifest = Omit<Manifest, 'checksum'>;
+
+/** The bytes to store: two-space JSON, with the checksum of these very bytes as its last member. */
+export function encodeManifest(manifest: UnsealedManifest): Uint8Array {
+  const text = JSON.stringify({ ...manifest, checksum: NO_CHECKSUM }, null, 2) + '\n';
+  return Buffer.from(replaceChecksum(text, NO_CHECKSUM, checksumOf(text)));
+}
+
+/**
+ * Reads and proves a manifest. The format version is looked at first, so that a newer format gets its own answer.
+ *
+ * @throws LifeboatError 'unsupported' for a newer format, 'integrity' for everything else.
+ */
+export function decodeManifest(bytes: Uint8Array, backupId: string): Manifest {
+  const damaged = (problem: string): LifeboatError =>
+    new LifeboatError('integrity', `The manifest of backup ${backupId} cannot be trusted: ${problem}.`, {
+      next: 'Use another backup (`lifeboat list`), and find out what changed this one.',
+    });
+  let text: string;
+  let parsed: unknown;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    parsed = JSON.parse(text);
+  } catch {
+    throw damaged('it is not JSON');
+  }
+  const version = (parsed as { formatVersion?: unknown } | null)?.formatVersion;
+  if (typeof version === 'number' && version > FORMAT_VERSION) {
+    throw new LifeboatError(
+      'unsupported',
+      `Backup ${backupId} has stored format ${version}; this Lifeboat reads formats up to ${FORMAT_VERSION}.`,
+      {
+        next: `Install a Lifeboat that reads format ${version}.`,
+        details: { found: version, supported: FORMAT_VERSION },
+      },
+    );
+  }
+  const validate = manifestValidator();
+  if (!validate(parsed)) {
+    const first = validate.errors?.[0];
+    throw damaged(`${first?.instancePath || 'it'} ${first?.message ?? 'does not match the schema'}`);
+  }
+  if (checksumOf(replaceChecksum(text, parsed.checksum, NO_CHECKSUM)) !== parsed.checksum) {
+    throw damaged('its checksum does not match');
+  }
+  if (parsed.backupId !== backupId) throw damaged(`it belongs to backup ${parsed.backupId}`);
+  const stray = parsed.tables.flatMap((table) => table.parts).find((part) => !isOwnKey(part.key, backupId));
+  if (stray) throw damaged(`it names the part ${stray.key}, which is not in its folder`);
+  return parsed;
+}
+
+function isOwnKey(key: string, backupId: string): boolean {
+  return (
+    key.startsWith(backupPrefix(backupId)) &&
+    !key.split('/').some((segment) => segment === '' || segment === '..' || segment === '.')
+  );
+}
+
+function checksumOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** Only the last occurrence: the checksum is the last member, and a part may have any hash. */
+function replaceChecksum(text: string, from: string, to: string): string {
+  const at = text.lastIndexOf(from);
+  return at < 0 ? text : text.slice(0, at) + to + text.slice(at + from.length);
+}
+
+let validator: ValidateFunction<Manifest> | undefined;
+
+function manifestValidator(): ValidateFunction<Manifest> {
+  if (!validator) {
+    const schema: unknown = JSON.parse(
+      readFileSync(new URL('../../schema/manifest-v1.schema.json', import.meta.url), 'utf8'),
+    );
+    validator = new Ajv2020({ allErrors: false, strict: true }).compile<Manifest>(schema as object);
+  }
+  return validator;
+}

@@ -1,0 +1,69 @@
+import { createHash } from 'node:crypto';
+import { pipeline } from 'node:stream/promises';
+import type { Client } from 'pg';
+import copyStreams from 'pg-copy-streams';
+import { LifeboatError, ObjectNotFoundError } from '../errors.ts';
+import type { EngineContext } from './api.ts';
+import { decompressor } from './codec.ts';
+import type { ManifestPart, ManifestTable } from './manifest.ts';
+import { isInflateError } from './verify-parts.ts';
+
+/**
+ * Streams one stored part into `COPY … FROM STDIN`. The bytes are hashed again on the way: what goes into the database is
+ * what the manifest describes, also when the storage changed after the check. A mismatch fails the COPY before its end.
+ *
+ * @throws LifeboatError 'integrity' when bytes, hash or row count differ.
+ */
+export async function loadPart(
+  ctx: EngineContext,
+  client: Client,
+  copySql: string,
+  part: ManifestPart,
+  onBytes: (storedBytes: number) => void,
+): Promise<void> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  async function* proven(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of source) {
+      hash.update(chunk);
+      bytes += chunk.length;
+      onBytes(chunk.length);
+      yield chunk;
+    }
+    if (bytes !== part.bytes || hash.digest('hex') !== part.sha256) {
+      throw changed(part, 'its bytes are not those that were checked');
+    }
+  }
+  const target = client.query(copyStreams.from(copySql));
+  try {
+    const stored = await ctx.storage.read(part.key, { signal: ctx.signal });
+    await pipeline(stored, proven, decompressor(part.key), target, { signal: ctx.signal });
+  } catch (error) {
+    target.destroy();
+    if (error instanceof ObjectNotFoundError) throw changed(part, 'it is missing');
+    if (isInflateError(error)) throw changed(part, 'it does not unpack');
+    throw error;
+  }
+  if (target.rowCount !== part.rows)
+    throw changed(part, `it has ${target.rowCount} rows instead of ${part.rows}`);
+}
+
+function changed(part: ManifestPart, problem: string): LifeboatError {
+  return new LifeboatError('integrity', `The part ${part.key} changed during the restore: ${problem}.`, {
+    next: 'The target is as it was. Run `lifeboat verify` on the backup, and use another one.',
+  });
+}
+
+/** Loads all parts of a table, in the order of the manifest. */
+export async function loadParts(
+  ctx: EngineContext,
+  client: Client,
+  copySql: string,
+  stored: ManifestTable,
+  onBytes: (storedBytes: number) => void,
+): Promise<void> {
+  for (const part of stored.parts) {
+    ctx.signal.throwIfAborted();
+    await loadPart(ctx, client, copySql, part, onBytes);
+  }
+}

@@ -1,0 +1,92 @@
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import type { Transform } from 'node:stream';
+import type { Client } from 'pg';
+import { copyOut } from '../db/copy-out.ts';
+import type { Storage } from '../storage/storage.ts';
+import { toError } from '../errors.ts';
+import type { Compression } from './api.ts';
+import { compressor } from './codec.ts';
+import type { ManifestPart } from './manifest.ts';
+
+export interface PartJob {
+  readonly key: string;
+  /** COPY … TO STDOUT (FORMAT csv). */
+  readonly sql: string;
+  readonly compression: Compression;
+}
+
+/**
+ * Streams one COPY into one stored object: server → blocks → compression (on libuv's threads) → hash of what is stored →
+ * storage. Each stage waits for the next, so memory is a few blocks whatever the size of the part.
+ */
+export async function writePart(
+  client: Client,
+  storage: Storage,
+  job: PartJob,
+  onBytes: (rawBytes: number) => void,
+  signal: AbortSignal,
+): Promise<ManifestPart & { readonly rawBytes: number }> {
+  const source = copyOut(client, job.sql);
+  const hash = createHash('sha256');
+  let bytes = 0;
+  let rawBytes = 0;
+  const packer = compressor(job.compression);
+
+  const feed = async (): Promise<void> => {
+    try {
+      for await (const block of source.blocks) {
+        signal.throwIfAborted();
+        rawBytes += block.length;
+        onBytes(block.length);
+        await writeBlock(packer, block);
+      }
+      packer.end();
+    } catch (error) {
+      packer.destroy(toError(error));
+      throw error;
+    }
+  };
+  async function* stored(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of packer as AsyncIterable<Buffer>) {
+      hash.update(chunk);
+      bytes += chunk.length;
+      yield chunk;
+    }
+  }
+
+  const writing = storage.write(job.key, stored(), { signal }).catch((error: unknown) => {
+    // Without this the feeder would wait for a reader that is gone.
+    packer.destroy(toError(error));
+    throw error;
+  });
+  const [fed, written] = await Promise.allSettled([feed(), writing]);
+  // The storage's own error first: the feeder's is then only its echo, unless it is the database that failed.
+  if (fed.status === 'rejected' && written.status === 'rejected')
+    throw firstCause(fed.reason, written.reason);
+  if (written.status === 'rejected') throw written.reason;
+  if (fed.status === 'rejected') throw fed.reason;
+  return { key: job.key, rows: source.rows(), bytes, sha256: hash.digest('hex'), rawBytes };
+}
+
+/** Resolves when the block has been taken in, so that no second copy of it waits. */
+async function writeBlock(packer: Transform, block: Uint8Array): Promise<void> {
+  if (packer.destroyed) throw toError(packer.errored ?? 'The compression was stopped.');
+  if (packer.write(block)) return;
+  const stop = new AbortController();
+  try {
+    await Promise.race([
+      once(packer, 'drain', { signal: stop.signal }),
+      once(packer, 'close', { signal: stop.signal }).then(() => {
+        throw toError(packer.errored ?? 'The compression was stopped.');
+      }),
+    ]);
+  } finally {
+    stop.abort();
+  }
+}
+
+/** Both sides failed; one error made the other. An error that is the other's cause or the very same is the echo. */
+function firstCause(fed: unknown, written: unknown): unknown {
+  return fed === written || (written instanceof Error && written.cause === fed) ? fed : (written ?? fed);
+}

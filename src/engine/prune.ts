@@ -1,0 +1,69 @@
+import { LifeboatError } from '../errors.ts';
+import type { EngineContext, PruneRequest, PruneResult } from './api.ts';
+import { listBackups, readListing } from './catalog.ts';
+import type { Listing } from './catalog.ts';
+import { manifestKey } from './layout.ts';
+import type { PrunePlan } from './plans.ts';
+import { keptBackups } from './retention.ts';
+
+/** What a killed backup left is only known from one under way by its age: nothing was written there for this long. */
+const DEBRIS_AGE_MS = 24 * 60 * 60 * 1000;
+
+/**
+ * Removes backups that no rule keeps, and debris. The manifest goes first: from then on the backup does not exist, and
+ * a prune that is killed leaves debris, never a backup with holes.
+ *
+ * @throws LifeboatError: refused (not confirmed), interrupted or failed
+ */
+export async function prune(ctx: EngineContext, request: PruneRequest): Promise<PruneResult> {
+  const listing = await readListing(ctx.storage, ctx.signal);
+  const { entries } = await listBackups(ctx.storage, ctx.signal);
+  const unreadable = entries.filter((entry) => !entry.manifest).map((entry) => entry.backupId);
+  const plan = planPrune(listing, unreadable, request, ctx.now());
+  ctx.report({ event: 'plan', plan });
+  if (request.dryRun) return { plan };
+  if (plan.remove.length + plan.debris.length === 0) {
+    return { plan, removed: { backups: 0, debris: 0, objects: 0, bytes: 0 } };
+  }
+  if (!(await request.confirm(plan))) {
+    throw new LifeboatError('refused', 'Nothing was removed: the prune was not confirmed.', {
+      next: 'Look at the plan (--dry-run), then confirm it, or give --yes.',
+    });
+  }
+  let objects = 0;
+  let bytes = 0;
+  for (const backupId of [...plan.remove, ...plan.debris]) {
+    ctx.signal.throwIfAborted();
+    const own = listing.objects.get(backupId) ?? [];
+    const manifest = manifestKey(backupId);
+    await ctx.storage.remove([manifest], ctx.signal);
+    await ctx.storage.remove(
+      own.map((object) => object.key).filter((key) => key !== manifest),
+      ctx.signal,
+    );
+    objects += own.length;
+    bytes += own.reduce((sum, object) => sum + object.bytes, 0);
+    ctx.report({ event: 'phase', phase: 'prune', message: `Removed ${backupId}` });
+  }
+  return { plan, removed: { backups: plan.remove.length, debris: plan.debris.length, objects, bytes } };
+}
+
+/** Pure: what goes, what stays, and why. */
+export function planPrune(
+  listing: Listing,
+  unreadable: readonly string[],
+  request: PruneRequest,
+  now: Date,
+): PrunePlan {
+  const readable = listing.complete.filter((id) => !unreadable.includes(id));
+  const kept = keptBackups(readable, request, now);
+  const old = now.getTime() - DEBRIS_AGE_MS;
+  return {
+    kind: 'prune',
+    keep: [...kept].map(([backupId, reasons]) => ({ backupId, reasons })),
+    remove: readable.filter((id) => !kept.has(id)),
+    debris: listing.incomplete.filter((one) => one.lastWrite < old).map((one) => one.backupId),
+    underWay: listing.incomplete.filter((one) => one.lastWrite >= old).map((one) => one.backupId),
+    unreadable,
+  };
+}

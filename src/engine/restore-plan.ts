@@ -1,0 +1,188 @@
+import { LifeboatError } from '../errors.ts';
+import { findRelease, sameMinor } from '../versions/heads.ts';
+import type { ResolvedTable } from '../versions/registry.ts';
+import type { RestoreRequest } from './api.ts';
+import { unfillableColumns } from './drift.ts';
+import type { Manifest } from './manifest.ts';
+import type { Blocker, PlanWarning, RestorePlan, RestorePlanTable } from './plans.ts';
+import { selectTables } from './selection.ts';
+import type { TargetState } from './target-state.ts';
+
+export interface PlannedRestore {
+  readonly plan: RestorePlan;
+  /** What is loaded, in load order. */
+  readonly tables: readonly ResolvedTable[];
+}
+
+type PlanRequest = Pick<RestoreRequest, 'clean' | 'variables' | 'connections' | 'pauseState' | 'tables'>;
+
+/**
+ * Pure: what a restore of this backup into this target will do.
+ *
+ * @throws LifeboatError 'unsupported' when the two do not fit (minor, columns), 'usage' for unknown tables.
+ */
+export function planRestore(manifest: Manifest, state: TargetState, request: PlanRequest): PlannedRestore {
+  refuseOtherMinor(manifest, state);
+  const stored = new Map(manifest.tables.map((table) => [table.name, table]));
+  const available = state.tables.filter((table) => stored.has(table.name));
+  refuseUnknownContent(manifest, state);
+  const { tables, addedFor } = selectTables(available, state.live.foreignKeys, { include: request.tables });
+  refuseUnfillable(state, tables);
+
+  const planned = tables.map((table): RestorePlanTable => {
+    const count = state.counts.get(table.name) ?? { rows: 0, live: 0 };
+    const deletes = request.clean && table.restore.kind === 'history' ? count.rows - count.live : 0;
+    const neededBy = addedFor.get(table.name);
+    return {
+      table: table.name,
+      action: table.restore.kind === 'history' ? 'load' : table.restore.kind,
+      deletes,
+      loads: stored.get(table.name)?.rows ?? 0,
+      keeps: count.rows - deletes,
+      ...(neededBy === undefined ? {} : { note: `taken along for ${neededBy}` }),
+    };
+  });
+  const plan: RestorePlan = {
+    kind: 'restore',
+    backupId: manifest.backupId,
+    snapshotTime: manifest.snapshotTime,
+    source: {
+      environment: manifest.source.environment,
+      airflow: manifest.source.airflow,
+      alembicHead: manifest.source.alembicHead,
+    },
+    target: state.facts,
+    via: 'in-place',
+    clean: request.clean,
+    variables: request.variables,
+    connections: request.connections,
+    pauseState: request.pauseState,
+    tables: planned,
+    blockers: [...historyBlockers(state, tables, request), ...childBlockers(state, tables, request)],
+    warnings: warnings(manifest, state, tables),
+  };
+  return { plan, tables };
+}
+
+function refuseOtherMinor(manifest: Manifest, state: TargetState): void {
+  const source = findRelease(manifest.source.alembicHead);
+  if (source && sameMinor(source, state.release)) return;
+  throw new LifeboatError(
+    'unsupported',
+    `Backup ${manifest.backupId} is of Airflow ${manifest.source.airflow} (head ${manifest.source.alembicHead}), and ${state.facts.name} is Airflow ${state.facts.airflow} (head ${state.facts.alembicHead}): only a target of the same minor is supported.`,
+    { next: `Restore into an Airflow ${manifest.source.airflow}, and upgrade it there.` },
+  );
+}
+
+/** Tables and columns of the backup that this version's spec does not have: written by another Lifeboat. */
+function refuseUnknownContent(manifest: Manifest, state: TargetState): void {
+  const specs = new Map(
+    state.tables.map((table) => [table.name, new Set(table.columns.map((column) => column.name))]),
+  );
+  const unknown = manifest.tables.flatMap((table) => {
+    const columns = specs.get(table.name);
+    if (!columns) return [table.name];
+    return table.columns.filter((column) => !columns.has(column)).map((column) => `${table.name}.${column}`);
+  });
+  if (unknown.length === 0) return;
+  throw new LifeboatError(
+    'unsupported',
+    `Backup ${manifest.backupId} holds what this Lifeboat does not know: ${unknown.join(', ')}.`,
+    {
+      next: `Use the Lifeboat that wrote it (${manifest.tool.version}) or a newer one.`,
+    },
+  );
+}
+
+function refuseUnfillable(state: TargetState, tables: readonly ResolvedTable[]): void {
+  const columns = unfillableColumns(state.live, tables);
+  if (columns.length === 0) return;
+  throw new LifeboatError(
+    'unsupported',
+    `The target's columns ${columns.join(', ')} are NOT NULL without a default, and no backup of Airflow has values for them.`,
+    { next: 'Give these columns a default, or drop them: they are not Airflow’s.' },
+  );
+}
+
+function historyBlockers(
+  state: TargetState,
+  tables: readonly ResolvedTable[],
+  request: PlanRequest,
+): readonly Blocker[] {
+  if (request.clean) return [];
+  const found = tables
+    .filter((table) => table.countsAsHistory)
+    .map((table) => ({ table: table.name, count: state.counts.get(table.name) }))
+    .filter(({ count }) => count !== undefined && count.rows > count.live)
+    .map(({ table, count }) => `${(count?.rows ?? 0) - (count?.live ?? 0)} rows in ${table}`);
+  if (found.length === 0) return [];
+  return [
+    {
+      code: 'history',
+      message: `${state.facts.name} has a history of its own: ${found.join(', ')}.`,
+      next: 'Add --clean to delete it first (variables, connections and pools stay), or restore into a fresh environment.',
+    },
+  ];
+}
+
+/** Rows that hang on what would be deleted, and that the backup cannot bring back. */
+function childBlockers(
+  state: TargetState,
+  tables: readonly ResolvedTable[],
+  request: PlanRequest,
+): readonly Blocker[] {
+  if (!request.clean) return [];
+  const cleaned = new Set(
+    tables.filter((table) => table.restore.kind === 'history').map((table) => table.name),
+  );
+  const left = state.live.foreignKeys.filter(
+    (key) =>
+      cleaned.has(key.parent) && !cleaned.has(key.table) && (state.counts.get(key.table)?.rows ?? 0) > 0,
+  );
+  const blockers = outsideBlockers(state, cleaned);
+  if (left.length === 0) return blockers;
+  const names = [...new Set(left.map((key) => key.table))];
+  return [
+    ...blockers,
+    {
+      code: 'children-outside',
+      message: `Rows of ${names.join(', ')} refer to what --clean would delete, and this restore does not bring them back.`,
+      next: `Restore ${names.join(', ')} too, or leave out their parents.`,
+    },
+  ];
+}
+
+export function outsideBlockers(state: TargetState, cleaned: ReadonlySet<string>): readonly Blocker[] {
+  return state.outsideChildren
+    .filter((child) => cleaned.has(child.parent))
+    .map((child) => ({
+      code: 'foreign-table',
+      message: `The table ${child.table}, which is not Airflow's, has a foreign key to ${child.parent}.`,
+      next: 'Drop that foreign key for the time of the work: deleting rows could delete rows there too.',
+    }));
+}
+
+function warnings(
+  manifest: Manifest,
+  state: TargetState,
+  tables: readonly ResolvedTable[],
+): readonly PlanWarning[] {
+  const result: PlanWarning[] = state.driftNotes.map((note) => ({
+    code: 'drift',
+    message: `In the target, ${note}.`,
+  }));
+  const missing = state.tables.filter((table) => !tables.includes(table) && table.restore.kind !== 'lookup');
+  if (missing.length > 0) {
+    result.push({
+      code: 'partial',
+      message: `Not restored: ${missing.map((table) => table.name).join(', ')}.`,
+    });
+  }
+  if (state.facts.alembicHead !== manifest.source.alembicHead) {
+    result.push({
+      code: 'patch-release',
+      message: `Backup and target are different patch releases of Airflow ${state.facts.airflow}; their tables are the same.`,
+    });
+  }
+  return result;
+}

@@ -1,0 +1,57 @@
+import { quoteTable } from '../db/introspect.ts';
+import type { DatabaseTarget } from '../db/target.ts';
+import type { EngineContext, VerifyRequest, VerifyResult } from './api.ts';
+import { resolveBackup } from './catalog.ts';
+import { detectEnvironment } from './detect.ts';
+import { quoteIdent } from '../db/introspect.ts';
+import type { Manifest } from './manifest.ts';
+import { beginReading, withSession } from './session.ts';
+import { checkParts } from './verify-parts.ts';
+
+/**
+ * Proves a backup: re-reads every part, re-hashes it, unpacks it and counts its rows. With an environment, row counts are
+ * compared with it too.
+ *
+ * @throws LifeboatError 'integrity' that names what is wrong
+ */
+export async function verify(ctx: EngineContext, request: VerifyRequest): Promise<VerifyResult> {
+  const started = ctx.now().getTime();
+  const { backupId, manifest } = await resolveBackup(ctx, request.backup);
+  ctx.report({
+    event: 'phase',
+    phase: 'verify',
+    message: `Re-reading ${manifest.totals.parts} parts of backup ${backupId}`,
+  });
+  const checked = await checkParts(ctx, manifest, { countRows: true });
+  const differences =
+    request.environment === undefined ? undefined : await compareCounts(ctx, manifest, request.environment);
+  return {
+    backupId,
+    ...checked,
+    seconds: (ctx.now().getTime() - started) / 1000,
+    ...(differences === undefined ? {} : { differences }),
+  };
+}
+
+async function compareCounts(
+  ctx: EngineContext,
+  manifest: Manifest,
+  environment: DatabaseTarget,
+): Promise<NonNullable<VerifyResult['differences']>> {
+  return withSession(ctx, environment, { purpose: 'verify', begin: beginReading }, async (client) => {
+    const { tables } = await detectEnvironment(client, environment);
+    const differences: { table: string; backup: number; database: number }[] = [];
+    for (const stored of manifest.tables) {
+      const table = tables.find((one) => one.name === stored.name);
+      const only = table?.only?.replaceAll('{schema}', quoteIdent(environment.schema));
+      const result = table
+        ? await client.query<{ rows: string }>(
+            `SELECT pg_catalog.count(*) AS rows FROM ${quoteTable(environment.schema, stored.name)}${only === undefined ? '' : ` WHERE ${only}`}`,
+          )
+        : undefined;
+      const database = Number(result?.rows[0]?.rows ?? 0);
+      if (database !== stored.rows) differences.push({ table: stored.name, backup: stored.rows, database });
+    }
+    return differences;
+  });
+}
