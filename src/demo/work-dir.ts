@@ -3,6 +3,7 @@ import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { GUARD_NAME } from './guard.ts';
 
 const run = promisify(execFile);
 const PREFIX = 'lifeboat-postgres-';
@@ -63,7 +64,10 @@ async function isDebris(path: string, now: number): Promise<boolean> {
   }
 }
 
+/** A process id may be another process by now, or one that ended and was never reaped: the command line tells. */
 async function isAlive(pid: string): Promise<boolean> {
+  const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => undefined);
+  if (command !== undefined) return command.includes(GUARD_NAME);
   return run('/bin/sh', ['-c', 'kill -0 "$1"', 'sh', pid]).then(
     () => true,
     () => false,

@@ -112,8 +112,9 @@ function diffTable(table: string, a: TableSnapshot, b: TableSnapshot): readonly 
     if (other === undefined) lines.push(`${table} ${cut(key)}: only before: ${show(row)}`);
     else lines.push(...diffRow(`${table} ${cut(key)}`, a, row, other));
   }
-  for (const [key, row] of rowsB)
+  for (const [key, row] of rowsB) {
     if (!rowsA.has(key)) lines.push(`${table} ${cut(key)}: only after: ${show(row)}`);
+  }
   if (lines.length <= MOST_LINES) return lines;
   return [...lines.slice(0, MOST_LINES), `${table}: and ${lines.length - MOST_LINES} more differences`];
 }

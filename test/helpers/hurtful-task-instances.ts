@@ -2,7 +2,7 @@ import { BYTES, FLOATS, INTEGERS, JSONS, noise, pick, TEXTS, TIMES } from './hur
 import type { Row } from './insert-rows.ts';
 
 /** 250 characters: as long as the column. */
-export const LONG_DAG_ID: string = `hurtful_${noise(242)}`;
+export const LONG_DAG_ID = `hurtful_${noise(242)}`;
 export const RUN = 'manual__hurtful "run", \\N';
 export const TASKS = 14;
 

@@ -65,7 +65,9 @@ async function insertRow(
 function fit(column: Column, value: Value): Value {
   if (typeof value !== 'string' || column.length === null) return value;
   // By code points, as PostgreSQL counts: half an emoji would not be a character.
-  return [...value.slice(0, column.length * 2)].slice(0, column.length).join('');
+  return Array.from(value.slice(0, column.length * 2))
+    .slice(0, column.length)
+    .join('');
 }
 
 function filler(type: string): Value {

@@ -16,10 +16,10 @@ export interface TestPostgres {
  * answers, else the embedded one. All three are real PostgreSQL; the embedded one needs nothing on the machine.
  */
 export async function startTestPostgres(): Promise<TestPostgres> {
-  const url = process.env['LIFEBOAT_TEST_POSTGRES_URL'];
+  const url = process.env.LIFEBOAT_TEST_POSTGRES_URL;
   if (url !== undefined && url !== '') {
     await checkServer(url);
-    return { url, stays: true, stop: async () => undefined };
+    return { url, stays: true, stop: () => Promise.resolve() };
   }
   if (await hasDockerEngine()) {
     try {
@@ -55,7 +55,13 @@ async function startContainer(): Promise<TestPostgres> {
   const container = await new PostgreSqlContainer('postgres:15')
     .withCommand(['postgres', '-c', 'fsync=off', '-c', 'autovacuum=off', '-c', 'max_connections=200'])
     .start();
-  return { url: container.getConnectionUri(), stays: false, stop: async () => void (await container.stop()) };
+  return {
+    url: container.getConnectionUri(),
+    stays: false,
+    async stop() {
+      await container.stop();
+    },
+  };
 }
 
 /** Asks the engine's socket itself: testcontainers' own search takes seconds to find nothing. */
@@ -67,8 +73,9 @@ async function hasDockerEngine(): Promise<boolean> {
     host === undefined
       ? ['/var/run/docker.sock', join(runtime, 'docker.sock'), join(home, '.docker/run/docker.sock')]
       : [host.slice('unix://'.length)];
-  for (const socketPath of sockets)
+  for (const socketPath of sockets) {
     if (existsSync(socketPath) && (await answersPing(socketPath))) return true;
+  }
   return false;
 }
 
@@ -79,7 +86,9 @@ function answersPing(socketPath: string): Promise<boolean> {
       resolve(response.statusCode === 200);
     });
     ping.on('timeout', () => ping.destroy());
-    ping.on('error', () => resolve(false));
+    ping.on('error', () => {
+      resolve(false);
+    });
     ping.end();
   });
 }

@@ -35,9 +35,10 @@ export async function startProxy(target: {
   const setSilent = (value: boolean): void => {
     silent = value;
     for (const { client, target: server } of pairs) {
-      for (const socket of [client, server])
+      for (const socket of [client, server]) {
         if (value) socket.pause();
         else socket.resume();
+      }
     }
   };
 
@@ -62,8 +63,12 @@ export async function startProxy(target: {
       () => silent,
     );
     // In a blackhole neither side learns that the other is gone.
-    client.on('close', () => void (silent || upstream.destroy()));
-    upstream.on('close', () => void (silent || client.destroy()));
+    client.on('close', () => {
+      if (!silent) upstream.destroy();
+    });
+    upstream.on('close', () => {
+      if (!silent) client.destroy();
+    });
     if (silent) setSilent(true);
   });
   server.listen(0, '127.0.0.1');
@@ -109,5 +114,7 @@ function forward(from: Socket, to: Socket, count: (bytes: number) => void, isSil
     }
   });
   from.on('end', () => to.end());
-  from.on('error', () => void (isSilent() || to.destroy()));
+  from.on('error', () => {
+    if (!isSilent()) to.destroy();
+  });
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { startEmbeddedPostgres, type EmbeddedPostgresOptions } from '../../src/demo/embedded-postgres.ts';
+import { startGuard } from '../../src/demo/guard.ts';
 import { locatePostgres } from '../../src/demo/postgres-binaries.ts';
 import { unprivilegedUsers } from '../../src/demo/service-user.ts';
 import { removeDebris } from '../../src/demo/work-dir.ts';
@@ -189,12 +190,16 @@ test('debris of killed processes is removed, and nothing else', async () => {
   const dead = await make('lifeboat-postgres-dead', '4194304');
   const old = await make('lifeboat-postgres-old');
   await make('lifeboat-postgres-starting');
-  await make('lifeboat-postgres-alive', String(process.pid));
+  const guarded = await make('lifeboat-postgres-alive');
+  const guard = await startGuard(guarded);
+  await writeFile(join(guarded, 'guard.pid'), String(guard.pid));
+  const reused = await make('lifeboat-postgres-reused', String(process.pid));
   await make('other', '4194304');
   await utimes(old, 1, 1);
-  expect([...(await removeDebris(parent, Date.now()))].sort()).toEqual([dead, old].sort());
+  expect([...(await removeDebris(parent, Date.now()))].sort()).toEqual([dead, old, reused].sort());
   expect(await ask(running.url, 'SELECT 1')).toBe(1);
   await running.stop();
+  await guard.release();
   expect((await readdir(parent)).sort()).toEqual([
     'lifeboat-postgres-alive',
     'lifeboat-postgres-starting',
