@@ -46,8 +46,9 @@ function ask(input: CommandInput, prompt: string): Promise<string | undefined> {
     // terminal: false leaves Ctrl-C to the kernel, which sends SIGINT as everywhere else.
     const lines = createInterface({ input: host.stdin, terminal: false });
     const stop = (): void => {
-      lines.close();
+      // First: closing emits 'close' at once, which would settle the promise as the end of input.
       reject(new LifeboatError('interrupted', 'Interrupted at the question: nothing was changed.'));
+      lines.close();
     };
     signal.addEventListener('abort', stop, { once: true });
     lines.once('line', (line) => {

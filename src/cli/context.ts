@@ -66,7 +66,7 @@ export function withoutStorage(input: CommandInput): EngineContext {
 }
 
 function contextOf({ report, signal, host }: CommandInput, storage: Storage): EngineContext {
-  return { storage, report, signal, now: host.now };
+  return { storage, report, signal, now: host.now, origin: host.origin };
 }
 
 function s3Options(args: Args): S3Options {

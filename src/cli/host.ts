@@ -9,6 +9,8 @@ export interface Host {
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
   readonly now: () => Date;
+  /** Names this process to whoever finds its lock or its connection: "pid 4711 on host". */
+  readonly origin: string;
   /** Aborted by the first SIGINT or SIGTERM, with a LifeboatError of kind interrupted as the reason. */
   readonly signal: AbortSignal;
   /** Rejects when something fails outside every promise that is awaited. */

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { hostname } from 'node:os';
 import { LifeboatError } from '../errors.ts';
 import { EXIT_CODES } from './exit-codes.ts';
 import { carriesPassword, redact } from './redact.ts';
@@ -40,6 +41,7 @@ process.exitCode = await run({
   stdout: process.stdout,
   stderr: process.stderr,
   now: () => new Date(),
+  origin: `pid ${String(process.pid)} on ${hostname()}`,
   signal: controller.signal,
   fatal,
 });

@@ -46,6 +46,7 @@ export function fakeHost(
     stdout: capture(options.terminal),
     stderr: capture(options.terminal),
     now: options.now ?? (() => new Date('2026-11-21T12:00:00Z')),
+    origin: 'test pid 1',
     signal: controller.signal,
     fatal: new Promise<never>(() => undefined),
     controller,

@@ -35,7 +35,7 @@ async function run(input: CommandInput): Promise<Outcome> {
   const { report, signal, host } = input;
   try {
     const { checks } = await doctor(
-      { report, signal, now: host.now, ...(storage === undefined ? {} : { storage }) },
+      { report, signal, now: host.now, origin: host.origin, ...(storage === undefined ? {} : { storage }) },
       {
         ...(found === undefined ? {} : { environment: found.environment }),
         fernetKeys: found?.fernetKeys ?? [],
