@@ -44,12 +44,12 @@ export async function runScheduler(
 
 const isRunning = (child: ChildProcess): boolean => child.exitCode === null && child.signalCode === null;
 
-/** SIGTERM, as an init system does it; the caller kills what is left of the session. */
+/** SIGTERM, as an init system does it. A scheduler waits for its running tasks then; the caller kills the session. */
 async function end(child: ChildProcess): Promise<void> {
   if (!isRunning(child)) return;
   const exited = once(child, 'exit');
   child.kill('SIGTERM');
-  await Promise.race([exited, sleep(20_000, undefined, { ref: false })]);
+  await Promise.race([exited, sleep(8000, undefined, { ref: false })]);
   if (isRunning(child)) child.kill('SIGKILL');
   await exited;
 }
