@@ -59,6 +59,9 @@ const REMEDIES: Readonly<Record<string, Remedy>> = {
   },
 };
 
+/** mkdir() says EEXIST where open() says ENOTDIR. */
+const ALIASES: Readonly<Record<string, string>> = { EOPNOTSUPP: 'ENOTSUP', EEXIST: 'ENOTDIR' };
+
 export function errno(thrown: unknown): string | undefined {
   return thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string'
     ? thrown.code
@@ -69,7 +72,7 @@ export function errno(thrown: unknown): string | undefined {
 export function localError(doing: string, where: string, thrown: unknown): Error {
   const code = errno(thrown);
   if (thrown instanceof LifeboatError || code === undefined || !isSystemError(thrown)) return toError(thrown);
-  const remedy = REMEDIES[code === 'EOPNOTSUPP' ? 'ENOTSUP' : code];
+  const remedy = REMEDIES[ALIASES[code] ?? code];
   return new LifeboatError(
     'failed',
     `Cannot ${doing} in ${where}: ${remedy?.says ?? toError(thrown).message}.`,

@@ -51,6 +51,7 @@ export type WriteBody = Uint8Array | AsyncIterable<Uint8Array>;
  * 10. An aborted signal rejects with the signal's reason, and waits for no body that has stalled.
  * 11. What a killed process leaves behind is invisible to read() and list(), and sweep() removes it.
  *
+ * No key may be another key followed by '/': a filesystem cannot hold both a file and a directory of one name.
  * A range that starts at or past the end of the object is an error; one that only ends past it is cut short.
  * remove() promises no order among its keys: what must go first (a manifest before its parts) needs a call of its own.
  */
