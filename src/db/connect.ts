@@ -138,7 +138,8 @@ function own(
   // pg emits what reaches it outside a query (a shutdown, a reset); unheard it would end the process.
   client.on('error', (error: Error) => {
     if (closing !== undefined || lost !== undefined) return;
-    options.onLost?.(lose(error));
+    const loss = lose(error);
+    options.onLost?.(loss);
   });
   // A server that hangs up without a word: give pending statements a reason before pg invents one.
   socket.on('end', () => {
