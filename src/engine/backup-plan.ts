@@ -78,8 +78,5 @@ function reasonForTable(name: string): string {
 }
 
 function warnings(detected: DetectedEnvironment): readonly PlanWarning[] {
-  return detected.driftNotes.map((note) => ({
-    code: 'drift',
-    message: note[0]?.toUpperCase() + note.slice(1) + '.',
-  }));
+  return detected.driftNotes.map((note) => ({ code: 'drift', message: `In the source, ${note}.` }));
 }

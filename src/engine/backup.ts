@@ -2,38 +2,24 @@ import { randomBytes } from 'node:crypto';
 import type { Client } from 'pg';
 import { quoteIdent, quoteTable } from '../db/introspect.ts';
 import { beginSnapshot, joinSnapshot } from '../db/snapshot.ts';
-import { fernetFingerprint } from '../secrets/fernet.ts';
 import type { BackupRequest, BackupResult, EngineContext } from './api.ts';
+import { compressionName, publish } from './backup-manifest.ts';
+import type { MaxIds, Prepared } from './backup-manifest.ts';
 import { planBackup } from './backup-plan.ts';
 import { readListing } from './catalog.ts';
 import { detectEnvironment } from './detect.ts';
-import type { DetectedEnvironment } from './detect.ts';
 import { makeBackupId, manifestKey, partKey } from './layout.ts';
-import { encodeManifest } from './manifest-file.ts';
-import type { UnsealedManifest } from './manifest-file.ts';
-import { FORMAT_VERSION } from './manifest.ts';
-import type { Manifest, ManifestPart, ManifestTable } from './manifest.ts';
-import type { BackupPlan } from './plans.ts';
+import type { ManifestPart } from './manifest.ts';
 import { writePart } from './part-writer.ts';
 import { createProgress } from './progress.ts';
 import { raceAll } from './race.ts';
 import { selectTables } from './selection.ts';
 import { withSession } from './session.ts';
-import type { Selection } from './selection.ts';
-import { TOOL } from './tool.ts';
 import { copyItems, largestFirst } from './work.ts';
 import type { CopyItem } from './work.ts';
 
 /** For taking back the parts of a failed backup; the user waits for it. */
 const REMOVE_TIMEOUT_MS = 10_000;
-
-interface Prepared {
-  readonly backupId: string;
-  readonly detected: DetectedEnvironment;
-  readonly selection: Selection;
-  readonly items: readonly CopyItem[];
-  readonly plan: BackupPlan;
-}
 
 /**
  * Streams one consistent backup into the storage: one REPEATABLE READ snapshot, shared by all connections; data first,
@@ -135,12 +121,6 @@ async function prepare(request: BackupRequest, lead: Client, started: Date): Pro
   return { backupId, detected, selection, items, plan };
 }
 
-function compressionName({ compression }: BackupRequest): string {
-  return `${compression.codec}:${compression.level}`;
-}
-
-type MaxIds = ReadonlyMap<string, Readonly<Record<string, number | null>>>;
-
 /** Read inside the snapshot: a restore needs them before it has seen a row. */
 async function readMaxIds(lead: Client, schema: string, { selection }: Prepared): Promise<MaxIds> {
   const found = new Map<string, Record<string, number | null>>();
@@ -216,7 +196,7 @@ function createTableReport(
   return {
     start: ({ table }) => {
       const state = open.get(table.name);
-      if (state && state.started === 0) state.started = ctx.now().getTime();
+      if (state?.started === 0) state.started = ctx.now().getTime();
     },
     done: ({ table }, rows, bytes) => {
       const state = open.get(table.name);
@@ -236,61 +216,4 @@ function createTableReport(
       });
     },
   };
-}
-
-async function publish(
-  ctx: EngineContext,
-  request: BackupRequest,
-  prepared: Prepared,
-  done: { parts: ReadonlyMap<string, ManifestPart>; maxIds: MaxIds; snapshotTime: string; started: Date },
-): Promise<Manifest> {
-  const { backupId, detected, selection, plan } = prepared;
-  const tables = selection.tables.map((table): ManifestTable => {
-    const live = detected.live.tables.get(table.name);
-    const parts = prepared.items
-      .filter((item) => item.table.name === table.name)
-      .map((item) => done.parts.get(partKey(backupId, table.name, item.part, request.compression.codec)))
-      .filter((part) => part !== undefined);
-    return {
-      name: table.name,
-      columns: table.columns.map((column) => column.name),
-      types: Object.fromEntries(table.columns.map(({ name }) => [name, live?.columns.get(name)?.type ?? ''])),
-      rows: parts.reduce((sum, part) => sum + part.rows, 0),
-      maxIds: done.maxIds.get(table.name) ?? {},
-      parts,
-    };
-  });
-  const unsealed: UnsealedManifest = {
-    formatVersion: FORMAT_VERSION,
-    backupId,
-    label: request.label ?? null,
-    tool: TOOL,
-    source: {
-      kind: 'database',
-      environment: detected.facts.name,
-      schema: detected.facts.schema,
-      airflow: detected.facts.airflow,
-      alembicHead: detected.facts.alembicHead,
-      postgres: detected.facts.postgres,
-    },
-    snapshotTime: done.snapshotTime,
-    compression: compressionName(request),
-    secrets: { mode: 'ciphertext', fernetKeys: request.fernetKeys.map(fernetFingerprint) },
-    tables,
-    leftOut: plan.leftOut,
-    totals: {
-      tables: tables.length,
-      rows: tables.reduce((sum, table) => sum + table.rows, 0),
-      parts: tables.reduce((sum, table) => sum + table.parts.length, 0),
-      bytes: tables.reduce(
-        (sum, table) => sum + table.parts.reduce((bytes, part) => bytes + part.bytes, 0),
-        0,
-      ),
-    },
-    durationSeconds: (ctx.now().getTime() - done.started.getTime()) / 1000,
-  };
-  const bytes = encodeManifest(unsealed);
-  ctx.signal.throwIfAborted();
-  await ctx.storage.write(manifestKey(backupId), bytes, { createOnly: true, signal: ctx.signal });
-  return JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
 }

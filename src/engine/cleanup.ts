@@ -25,11 +25,12 @@ export async function cleanup(ctx: EngineContext, request: CleanupRequest): Prom
   );
   ctx.report({ event: 'plan', plan });
   const [blocker] = plan.blockers;
-  if (blocker)
+  if (blocker) {
     throw new LifeboatError('refused', blocker.message, {
       next: blocker.next,
       details: { blockers: plan.blockers },
     });
+  }
   if (request.dryRun) return { plan };
   if (!(await request.confirm(plan))) {
     throw new LifeboatError(

@@ -11,7 +11,7 @@ const CHUNK_BYTES = 256 * 1024;
 interface ZstdZlib {
   readonly createZstdCompress?: (options: object) => Transform;
   readonly createZstdDecompress?: (options: object) => Transform;
-  readonly constants: Readonly<Record<string, number>>;
+  readonly constants: { readonly ZSTD_c_compressionLevel?: number };
 }
 const zstd = zlib as unknown as ZstdZlib;
 
@@ -21,7 +21,7 @@ export function compressor(compression: Compression): Transform {
     return zlib.createGzip({ level: compression.level, chunkSize: CHUNK_BYTES } satisfies ZlibOptions);
   }
   if (!zstd.createZstdCompress) throw zstdMissing('write');
-  const level = zstd.constants['ZSTD_c_compressionLevel'] ?? 100;
+  const level = zstd.constants.ZSTD_c_compressionLevel ?? 100;
   return zstd.createZstdCompress({ params: { [level]: compression.level }, chunkSize: CHUNK_BYTES });
 }
 

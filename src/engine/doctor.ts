@@ -24,8 +24,9 @@ export async function doctor(
   request: DoctorRequest,
 ): Promise<{ readonly checks: readonly DoctorCheck[] }> {
   const checks: DoctorCheck[] = [];
-  if (request.environment)
+  if (request.environment) {
     checks.push(...(await checkDatabase(ctx, request.environment, request.fernetKeys)));
+  }
   checks.push(checkKeys(request.fernetKeys));
   if (ctx.storage && request.checkStorage) checks.push(...(await checkStorage(ctx.storage, ctx.signal)));
   return { checks };
@@ -49,8 +50,9 @@ async function checkDatabase(
           ...(await checkSecrets(client, detected, keys)),
         ];
       } catch (error) {
-        if (error instanceof LifeboatError && error.kind === 'unsupported')
+        if (error instanceof LifeboatError && error.kind === 'unsupported') {
           return [connected, failed('version', error)];
+        }
         throw error;
       }
     });
@@ -62,7 +64,7 @@ async function checkDatabase(
 
 function failed(check: string, error: Error): DoctorCheck {
   const next = error instanceof LifeboatError ? error.next : undefined;
-  const problems = error instanceof LifeboatError ? error.details['problems'] : undefined;
+  const problems = error instanceof LifeboatError ? error.details.problems : undefined;
   const listed = Array.isArray(problems) ? ` All of it: ${problems.join('; ')}.` : '';
   return { check, status: 'failed', found: error.message + listed, fix: next ?? 'See the message.' };
 }
@@ -146,8 +148,9 @@ async function checkSecrets(
   if (keys.length === 0) return [];
   const tables = detected.tables.filter((table) => table.secrets.length > 0);
   const names = await findUnreadableSecrets(client, detected.live.schema, tables, keys);
-  if (names.length === 0)
+  if (names.length === 0) {
     return [{ check: 'secrets', status: 'ok', found: 'the Fernet key reads every encrypted value' }];
+  }
   const shown =
     names.slice(0, NAMES_SHOWN).join(', ') +
     (names.length > NAMES_SHOWN ? `, and ${names.length - NAMES_SHOWN} more` : '');

@@ -48,8 +48,9 @@ export async function keptThatDiffer(load: LoadContext, table: ResolvedTable): P
   for (;;) {
     const { rows } = await load.client.query<Pair>(`FETCH ${BATCH} FROM lifeboat_kept`);
     for (const row of rows) {
-      if (names.length < MAX_NAMES && differs(row, table.secrets.length, load.request.fernetKeys))
+      if (names.length < MAX_NAMES && differs(row, table.secrets.length, load.request.fernetKeys)) {
         names.push(row.name ?? '(no name)');
+      }
     }
     if (rows.length < BATCH || names.length >= MAX_NAMES) break;
   }
@@ -58,7 +59,7 @@ export async function keptThatDiffer(load: LoadContext, table: ResolvedTable): P
 }
 
 function differs(row: Pair, secrets: number, keys: readonly string[]): boolean {
-  if (row['plain_differs'] === true) return true;
+  if (row.plain_differs === true) return true;
   return Array.from({ length: secrets }, (_, index) => index).some((index) => {
     const ours = clear(row[`s_value_${index}`], row[`s_flag_${index}`], keys);
     const theirs = clear(row[`t_value_${index}`], row[`t_flag_${index}`], keys);

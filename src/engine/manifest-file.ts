@@ -52,7 +52,7 @@ export function decodeManifest(bytes: Uint8Array, backupId: string): Manifest {
   const validate = manifestValidator();
   if (!validate(parsed)) {
     const first = validate.errors?.[0];
-    throw damaged(`${first?.instancePath || 'it'} ${first?.message ?? 'does not match the schema'}`);
+    throw damaged(`${first?.instancePath ?? ''} ${first?.message ?? 'it does not match the schema'}`);
   }
   if (checksumOf(replaceChecksum(text, parsed.checksum, NO_CHECKSUM)) !== parsed.checksum) {
     throw damaged('its checksum does not match');

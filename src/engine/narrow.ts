@@ -58,8 +58,9 @@ export async function refuseTooNarrow(
     );
     own.forEach((column, index) => {
       const found = longest[index] ?? 0;
-      if (found > column.limit)
+      if (found > column.limit) {
         tooLong.push(`${name}.${column.column} holds ${column.limit} characters, the backup has ${found}`);
+      }
     });
   }
   if (tooLong.length === 0) return;
@@ -82,10 +83,15 @@ async function longestValues(
     await pipeline(body, decompressor(part.key), rows, async (records: AsyncIterable<string[]>) => {
       for await (const record of records) {
         fields.forEach((field, index) => {
-          longest[index] = Math.max(longest[index] ?? 0, [...(record[field] ?? '')].length);
+          longest[index] = Math.max(longest[index] ?? 0, codePoints(record[field] ?? ''));
         });
       }
     });
   }
   return longest;
+}
+
+/** varchar(n) counts code points; a string's length counts a character outside the basic plane twice. */
+function codePoints(text: string): number {
+  return text.length - (text.match(/[\uD800-\uDBFF][\uDC00-\uDFFF]/g)?.length ?? 0);
 }

@@ -44,8 +44,9 @@ export async function loadPart(
     if (isInflateError(error)) throw changed(part, 'it does not unpack');
     throw error;
   }
-  if (target.rowCount !== part.rows)
+  if (target.rowCount !== part.rows) {
     throw changed(part, `it has ${target.rowCount} rows instead of ${part.rows}`);
+  }
 }
 
 function changed(part: ManifestPart, problem: string): LifeboatError {

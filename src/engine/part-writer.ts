@@ -27,7 +27,7 @@ export async function writePart(
   onBytes: (rawBytes: number) => void,
   signal: AbortSignal,
 ): Promise<ManifestPart & { readonly rawBytes: number }> {
-  const source = copyOut(client, job.sql);
+  const source = copyOut(client, job.sql, signal);
   const hash = createHash('sha256');
   let bytes = 0;
   let rawBytes = 0;
@@ -62,8 +62,9 @@ export async function writePart(
   });
   const [fed, written] = await Promise.allSettled([feed(), writing]);
   // The storage's own error first: the feeder's is then only its echo, unless it is the database that failed.
-  if (fed.status === 'rejected' && written.status === 'rejected')
+  if (fed.status === 'rejected' && written.status === 'rejected') {
     throw firstCause(fed.reason, written.reason);
+  }
   if (written.status === 'rejected') throw written.reason;
   if (fed.status === 'rejected') throw fed.reason;
   return { key: job.key, rows: source.rows(), bytes, sha256: hash.digest('hex'), rawBytes };

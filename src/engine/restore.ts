@@ -83,8 +83,9 @@ async function execute(
   const state = await readTargetState(client, request.environment);
   refuseBlocked(planRestore(manifest, state, request).plan.blockers);
 
-  if (request.clean)
+  if (request.clean) {
     ctx.report({ event: 'phase', phase: 'clean', message: 'Deleting the history of the target' });
+  }
   const deleted = await cleanTables(client, schema, clean);
   ctx.report({ event: 'phase', phase: 'load', message: `Loading ${tables.length} tables` });
   const loaded = await load(ctx, request, client, { manifest, state, tables, deleted });

@@ -80,8 +80,9 @@ function refuseOrphans(
 ): void {
   for (const { table, parent } of foreignKeys) {
     // Names of users only translate ids; without them notes lose their author, nothing else.
-    if (!chosen.has(table) || !excluded.has(parent) || byName.get(parent)?.restore.kind === 'lookup')
+    if (!chosen.has(table) || !excluded.has(parent) || byName.get(parent)?.restore.kind === 'lookup') {
       continue;
+    }
     const children = [
       ...new Set(
         foreignKeys.filter((key) => key.parent === parent && chosen.has(key.table)).map((key) => key.table),

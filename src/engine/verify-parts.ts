@@ -65,8 +65,9 @@ function inconsistencies(manifest: Manifest): readonly string[] {
   const keys = new Set<string>();
   for (const table of manifest.tables) {
     const rows = table.parts.reduce((sum, part) => sum + part.rows, 0);
-    if (rows !== table.rows)
+    if (rows !== table.rows) {
       problems.push(`table ${table.name} has ${rows} rows in its parts and ${table.rows} in the manifest`);
+    }
     for (const part of table.parts) {
       if (keys.has(part.key)) problems.push(`part ${part.key} is listed twice`);
       keys.add(part.key);

@@ -1,0 +1,86 @@
+import type { BackupRequest, EngineContext } from './api.ts';
+import type { DetectedEnvironment } from './detect.ts';
+import { fernetFingerprint } from '../secrets/fernet.ts';
+import { manifestKey, partKey } from './layout.ts';
+import { encodeManifest } from './manifest-file.ts';
+import type { UnsealedManifest } from './manifest-file.ts';
+import { FORMAT_VERSION } from './manifest.ts';
+import type { Manifest, ManifestPart, ManifestTable } from './manifest.ts';
+import type { BackupPlan } from './plans.ts';
+import type { Selection } from './selection.ts';
+import { TOOL } from './tool.ts';
+import type { CopyItem } from './work.ts';
+
+/** A backup that is planned and not yet copied. */
+export interface Prepared {
+  readonly backupId: string;
+  readonly detected: DetectedEnvironment;
+  readonly selection: Selection;
+  readonly items: readonly CopyItem[];
+  readonly plan: BackupPlan;
+}
+
+/** Table → serial column → its largest value inside the snapshot. */
+export type MaxIds = ReadonlyMap<string, Readonly<Record<string, number | null>>>;
+
+export function compressionName({ compression }: Pick<BackupRequest, 'compression'>): string {
+  return `${compression.codec}:${compression.level}`;
+}
+
+/** Writes the manifest: the last object, create-only. From then on the backup exists. */
+export async function publish(
+  ctx: EngineContext,
+  request: BackupRequest,
+  prepared: Prepared,
+  done: { parts: ReadonlyMap<string, ManifestPart>; maxIds: MaxIds; snapshotTime: string; started: Date },
+): Promise<Manifest> {
+  const { backupId, detected, selection, plan } = prepared;
+  const tables = selection.tables.map((table): ManifestTable => {
+    const live = detected.live.tables.get(table.name);
+    const parts = prepared.items
+      .filter((item) => item.table.name === table.name)
+      .map((item) => done.parts.get(partKey(backupId, table.name, item.part, request.compression.codec)))
+      .filter((part) => part !== undefined);
+    return {
+      name: table.name,
+      columns: table.columns.map((column) => column.name),
+      types: Object.fromEntries(table.columns.map(({ name }) => [name, live?.columns.get(name)?.type ?? ''])),
+      rows: parts.reduce((sum, part) => sum + part.rows, 0),
+      maxIds: done.maxIds.get(table.name) ?? {},
+      parts,
+    };
+  });
+  const unsealed: UnsealedManifest = {
+    formatVersion: FORMAT_VERSION,
+    backupId,
+    label: request.label ?? null,
+    tool: TOOL,
+    source: {
+      kind: 'database',
+      environment: detected.facts.name,
+      schema: detected.facts.schema,
+      airflow: detected.facts.airflow,
+      alembicHead: detected.facts.alembicHead,
+      postgres: detected.facts.postgres,
+    },
+    snapshotTime: done.snapshotTime,
+    compression: compressionName(request),
+    secrets: { mode: 'ciphertext', fernetKeys: request.fernetKeys.map(fernetFingerprint) },
+    tables,
+    leftOut: plan.leftOut,
+    totals: {
+      tables: tables.length,
+      rows: tables.reduce((sum, table) => sum + table.rows, 0),
+      parts: tables.reduce((sum, table) => sum + table.parts.length, 0),
+      bytes: tables.reduce(
+        (sum, table) => sum + table.parts.reduce((bytes, part) => bytes + part.bytes, 0),
+        0,
+      ),
+    },
+    durationSeconds: (ctx.now().getTime() - done.started.getTime()) / 1000,
+  };
+  const bytes = encodeManifest(unsealed);
+  ctx.signal.throwIfAborted();
+  await ctx.storage.write(manifestKey(backupId), bytes, { createOnly: true, signal: ctx.signal });
+  return JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
+}
