@@ -9,7 +9,7 @@ import type { DatabaseTarget } from './target.ts';
 const DEFAULT_STALL_MS = 20_000;
 /** Connecting for the question may take this long, twice, before the server counts as unreachable. */
 const PROBE_TIMEOUT_MS = 5000;
-/** An answer that left the server while it was asked gets this long to arrive. */
+/** An answer that left the server while it was asked gets this long to arrive, or stallMs if that is less. */
 const GRACE_MS = 1000;
 
 /** The server process behind a session: the process id alone may have been given to another one since. */
@@ -65,7 +65,14 @@ export function watchStall(client: Client, target: DatabaseTarget, options: Stal
       seen = before;
       return;
     }
-    const verdict = await judge(client, socket, target, options.backend, stopped.signal);
+    const verdict = await judge({
+      client,
+      socket,
+      target,
+      backend: options.backend,
+      stallMs,
+      signal: stopped.signal,
+    });
     if (verdict === undefined || traffic(socket) !== before || stopped.signal.aborted || socket.destroyed) {
       return;
     }
@@ -109,19 +116,23 @@ function waitsForServer(client: Client, socket: Socket): boolean {
 
 type Verdict = 'gone' | 'waits' | 'unreachable' | undefined;
 
-async function judge(
-  client: Client,
-  socket: Socket,
-  target: DatabaseTarget,
-  backend: Backend,
-  signal: AbortSignal,
-): Promise<Verdict> {
+interface Suspect {
+  readonly client: Client;
+  readonly socket: Socket;
+  readonly target: DatabaseTarget;
+  readonly backend: Backend;
+  readonly stallMs: number;
+  readonly signal: AbortSignal;
+}
+
+async function judge(suspect: Suspect): Promise<Verdict> {
+  const { client, socket, target, backend, signal } = suspect;
   const before = traffic(socket);
   for (let attempt = 1; ; attempt++) {
     try {
       const verdict = await askServer(target, backend, signal);
       if (verdict === undefined) return undefined;
-      await pause(GRACE_MS, signal);
+      await pause(Math.min(GRACE_MS, suspect.stallMs), signal);
       return traffic(socket) === before && waitsForServer(client, socket) ? verdict : undefined;
     } catch (error) {
       // A server that answers, if only to refuse us, is there: nothing is known about our process then.

@@ -25,6 +25,7 @@ function at(change: (url: URL) => void): DatabaseTarget {
   return parseAirflowUrl(url.href, {});
 }
 
+const nothing = (): Promise<void> => Promise.resolve();
 const named = (applicationName: string) => ({ applicationName });
 
 describe('a connection', () => {
@@ -58,19 +59,24 @@ describe('a connection', () => {
     vi.stubEnv('PGSSLNEGOTIATION', 'direct');
     onTestFinished(() => void vi.unstubAllEnvs());
     expect(await withClient(target, named('x'), (client) => show(client, 'statement_timeout'))).toBe('0');
-    const own = at((url) => url.searchParams.set('options', '-c statement_timeout=88'));
+    const own = at((url) => {
+      url.searchParams.set('options', '-c statement_timeout=88');
+    });
     expect(await withClient(own, named('x'), (client) => show(client, 'statement_timeout'))).toBe('88ms');
     const withoutPassword = at((url) => void (url.password = ''));
-    await expect(withClient(withoutPassword, named('x'), async () => {})).rejects.toThrow(/none is known/);
+    await expect(withClient(withoutPassword, named('x'), nothing)).rejects.toThrow(/none is known/);
   });
 
   it('is to the kind of server that target_session_attrs names', async () => {
-    const as = (kind: string) => at((url) => url.searchParams.set('target_session_attrs', kind));
+    const as = (kind: string) =>
+      at((url) => {
+        url.searchParams.set('target_session_attrs', kind);
+      });
     for (const kind of ['any', 'read-write', 'primary', 'prefer-standby']) {
-      await withClient(as(kind), named('x'), async () => {});
+      await withClient(as(kind), named('x'), nothing);
     }
     for (const kind of ['standby', 'read-only']) {
-      await expect(withClient(as(kind), named('x'), async () => {})).rejects.toThrow(`is not ${kind}`);
+      await expect(withClient(as(kind), named('x'), nothing)).rejects.toThrow(`is not ${kind}`);
     }
   });
 });
@@ -81,12 +87,16 @@ describe('a connection that cannot be made', () => {
     ['no such user', (url) => void (url.username = 'nobody_here'), /does not accept the password/],
     ['no such database', (url) => void (url.pathname = '/no_such_db'), /no such database .*no_such_db/],
     ['unknown host', (url) => void (url.hostname = 'no-such-host.invalid'), /host name/],
-    ['no socket', (url) => url.searchParams.set('host', '/no/such/dir'), /no socket file/],
+    [
+      'no socket',
+      (url) => {
+        url.searchParams.set('host', '/no/such/dir');
+      },
+      /no socket file/,
+    ],
   ])('%s', async (_what, change, message) => {
     const refused = at(change);
-    const thrown: unknown = await withClient(refused, named('x'), async () => {}).catch(
-      (error: unknown) => error,
-    );
+    const thrown: unknown = await withClient(refused, named('x'), nothing).catch((error: unknown) => error);
     expect(thrown).toMatchObject({ name: 'LifeboatError', kind: 'failed' });
     expect((thrown as LifeboatError).message).toMatch(message);
     expect((thrown as LifeboatError).next).toMatch(/\S/);
@@ -104,7 +114,7 @@ describe('a connection that cannot be made', () => {
           url.username = role;
           url.password = 'pw';
         });
-        await expect(withClient(crowded, named('x'), async () => {})).rejects.toThrow(/no free connection/);
+        await expect(withClient(crowded, named('x'), nothing)).rejects.toThrow(/no free connection/);
       } finally {
         await client.query(`DROP ROLE ${role}`);
       }
@@ -121,17 +131,17 @@ describe('a connection that cannot be made', () => {
     },
   );
 
-  it.each(['disable', 'prefer', 'allow', 'require'])(
-    'a server that stays silent, sslmode=%s',
-    async (mode) => {
-      const silent = await listen(() => undefined);
-      const started = performance.now();
-      await expect(connectTo((silent.address() as AddressInfo).port, mode)).rejects.toThrow(
-        /no answer within 2 s/,
-      );
-      expect(performance.now() - started).toBeLessThan(3000);
-    },
-  );
+  it('a server that stays silent, in every sslmode', async () => {
+    const silent = await listen(() => undefined);
+    const { port } = silent.address() as AddressInfo;
+    const started = performance.now();
+    await Promise.all(
+      ['disable', 'prefer', 'allow', 'require'].map((mode) =>
+        expect(connectTo(port, mode), mode).rejects.toThrow(/no answer within 2 s/),
+      ),
+    );
+    expect(performance.now() - started).toBeLessThan(3000);
+  });
 
   it.each(['disable', 'prefer', 'allow', 'require'])('a server that hangs up, sslmode=%s', async (mode) => {
     const rude = await listen((socket) => void socket.end());
@@ -147,7 +157,7 @@ describe('a connection that cannot be made', () => {
     const thrown: unknown = await connectTo((web.address() as AddressInfo).port, mode).catch(
       (e: unknown) => e,
     );
-    expect(thrown).toBeInstanceOf(LifeboatError);
+    expect(thrown).toMatchObject({ name: 'LifeboatError', kind: 'failed' });
   });
 
   it('takes no clear bytes behind the yes to TLS for encrypted ones', async () => {
@@ -195,7 +205,9 @@ describe('an abort', () => {
     const running = withClient(target, { ...named('x'), signal: abort.signal }, (client) =>
       client.query('SELECT pg_sleep(30)'),
     );
-    setTimeout(() => abort.abort(new LifeboatError('integrity', 'another worker failed')), 200);
+    setTimeout(() => {
+      abort.abort(new LifeboatError('integrity', 'another worker failed'));
+    }, 200);
     await expect(running).rejects.toMatchObject({ kind: 'integrity', message: 'another worker failed' });
   });
 
@@ -243,7 +255,10 @@ describe('a connection that is lost', () => {
       const proxy = await startProxy({ port: target.port });
       onTestFinished(() => proxy.close());
       const pending = withClient({ ...target, port: proxy.port }, named('lifeboat cut'), async (client) => {
-        setTimeout(() => (how === 'cut' ? proxy.cut() : void proxy.close()), 200);
+        setTimeout(() => {
+          if (how === 'cut') proxy.cut();
+          else void proxy.close();
+        }, 200);
         await client.query('SELECT pg_sleep(30)');
       });
       await expect(pending).rejects.toMatchObject({
@@ -394,5 +409,5 @@ async function listen(onConnection: (socket: Socket) => void): Promise<Server> {
 async function connectTo(port: number, sslmode: string, signal?: AbortSignal): Promise<void> {
   const url = `postgresql://u:pw@127.0.0.1:${port}/d?sslmode=${sslmode}&connect_timeout=2`;
   const options = { ...named('x'), ...(signal === undefined ? {} : { signal }) };
-  await withClient(parseAirflowUrl(url, {}), options, async () => {});
+  await withClient(parseAirflowUrl(url, {}), options, nothing);
 }

@@ -6,7 +6,9 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { parseAirflowUrl } from '../../src/db/url.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'lifeboat-url-'));
-afterAll(() => rmSync(home, { recursive: true }));
+afterAll(() => {
+  rmSync(home, { recursive: true });
+});
 
 const parse = (url: string, env: Record<string, string> = {}): ReturnType<typeof parseAirflowUrl> =>
   parseAirflowUrl(url, env);
