@@ -1,6 +1,7 @@
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
   HeadObjectCommand,
   PutObjectCommand,
   type PutObjectCommandInput,
@@ -122,6 +123,8 @@ function uploadClient(write: Write): S3Client {
     }
     if (command instanceof PutObjectCommand) return sendPut(write, sender);
     if (command instanceof CompleteMultipartUploadCommand) return sendComplete(write, sender);
+    // Broken off by the signal, it may have been carried out all the same, and nobody would know the upload's id.
+    if (command instanceof CreateMultipartUploadCommand) return connection.request(sender, { doing });
     return connection.request(sender, { doing, pace: 'body', signal });
   };
   return Object.create(connection.client, { send: { value: send } }) as S3Client;

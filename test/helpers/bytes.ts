@@ -15,15 +15,22 @@ export async function* chunksOf(bytes: number): AsyncGenerator<Uint8Array, void,
   }
 }
 
-/** Runs the work and tells by how many bytes the resident set was larger at its peak than before. */
-export async function peakMemory<T>(work: () => Promise<T>): Promise<{ result: T; grown: number }> {
+/** Runs the work and tells how long it took and by how many bytes the resident set was larger at its peak. */
+export async function peakMemory<T>(
+  work: () => Promise<T>,
+): Promise<{ result: T; grown: number; seconds: number }> {
   globalThis.gc?.();
   const before = process.memoryUsage.rss();
+  const started = performance.now();
   let peak = before;
   const timer = setInterval(() => (peak = Math.max(peak, process.memoryUsage.rss())), 20);
   try {
     const result = await work();
-    return { result, grown: Math.max(peak, process.memoryUsage.rss()) - before };
+    return {
+      result,
+      grown: Math.max(peak, process.memoryUsage.rss()) - before,
+      seconds: (performance.now() - started) / 1000,
+    };
   } finally {
     clearInterval(timer);
   }
