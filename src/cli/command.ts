@@ -22,6 +22,8 @@ export interface CommandInput {
   readonly args: Args;
   readonly host: Host;
   readonly report: Report;
+  /** A line for people, at once. */
+  readonly say: (line: string) => void;
   readonly signal: AbortSignal;
 }
 

@@ -59,7 +59,7 @@ async function runCommandLine(host: Host, json: boolean, out: Output, err: Outpu
     err.write('Stopping and rolling back; once more ends it at once.\n');
   };
   host.signal.addEventListener('abort', stop, { once: true });
-  const input = { args, host, report: reporter.report, signal: host.signal };
+  const input = { args, host, report: reporter.report, say: reporter.say, signal: host.signal };
   try {
     const outcome = await Promise.race([command.run(input), host.fatal]);
     return finish(reporter, host, command.name, { outcome });

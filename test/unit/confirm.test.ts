@@ -15,7 +15,10 @@ function asked(host: FakeHost, given: readonly string[] = []): Promise<boolean> 
     list: () => undefined,
     count: () => undefined,
   };
-  return confirm({ args, host, report: () => undefined, signal: host.signal }, QUESTION);
+  return confirm(
+    { args, host, report: () => undefined, say: () => undefined, signal: host.signal },
+    QUESTION,
+  );
 }
 
 const onTerminal = (): FakeHost => fakeHost([], { terminal: { columns: 80 } });

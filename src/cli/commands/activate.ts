@@ -3,7 +3,7 @@ import type { Command, CommandInput, Outcome } from '../command.ts';
 import { openEnvironment, withEngine } from '../context.ts';
 import { DRY_RUN, YES } from '../flags.ts';
 import type { Style } from '../text/style.ts';
-import { names, wrap } from '../text/table.ts';
+import { labelled, names, wrap } from '../text/table.ts';
 import { count } from '../text/units.ts';
 
 export const activateCommand: Command = {
@@ -48,16 +48,15 @@ function activateText(result: ActivateResult, target: string, dryRun: boolean, s
   const would = dryRun ? 'Would unpause' : 'Unpaused';
   const lines = [
     `${style.bold(result.backupId)} → ${target}`,
-    listed(would, result.unpaused),
-    listed(dryRun ? 'Would pause' : 'Paused', result.paused),
+    wrap(listed(would, result.unpaused), style.width, '  '),
+    wrap(listed(dryRun ? 'Would pause' : 'Paused', result.paused), style.width, '  '),
     `Already as in the backup: ${count(result.unchanged)}`,
-    result.missing.length === 0 ? '' : `${style.yellow('!')} ${listed('Not in the target', result.missing)}`,
+    result.missing.length === 0
+      ? ''
+      : labelled(style.yellow, '!', listed('Not in the target', result.missing), style),
     dryRun ? style.dim('Dry run: nothing was changed.') : '',
   ];
-  return lines
-    .filter((line) => line !== '')
-    .map((line) => wrap(line, style.width, '  '))
-    .join('\n');
+  return lines.filter((line) => line !== '').join('\n');
 }
 
 function listed(what: string, ids: readonly string[]): string {

@@ -11,8 +11,9 @@ export const demoCommand: Command = {
   run,
 };
 
-async function run({ report, signal, host }: CommandInput): Promise<Outcome> {
+async function run({ say, signal, host }: CommandInput): Promise<Outcome> {
   const { runDemo } = await import('../../demo/demo.ts');
-  const result = await runDemo({ report, signal, now: host.now });
+  const result = await runDemo({ say, signal, now: host.now });
+  // The story was told while it happened.
   return { ending: 'done', result: { ...result }, text: () => '' };
 }

@@ -13,6 +13,7 @@ export function createJsonReporter(host: Host, out: Output, err: Output): Report
   };
   return {
     report: line,
+    say: () => undefined,
     clear: () => undefined,
     finish(end) {
       if (end.error !== undefined) err.write(`${errorText(end.error, end.stack, style)}\n`);

@@ -16,6 +16,8 @@ export interface End {
 /** One way to show events and the end of a command. Nothing else writes to stdout. */
 export interface Reporter {
   readonly report: Report;
+  /** A line for people while the work goes on: the demo's story. JSON has no place for it. */
+  readonly say: (line: string) => void;
   /** Takes a half-drawn line off the terminal before something else writes there. */
   readonly clear: () => void;
   readonly finish: (end: End) => void;

@@ -6,7 +6,7 @@ import { planText } from '../text/plan.ts';
 import type { AnyPlan } from '../text/plan.ts';
 import { styleOf } from '../text/style.ts';
 import type { Style } from '../text/style.ts';
-import { wrap } from '../text/table.ts';
+import { labelled, wrap } from '../text/table.ts';
 import { createProgress, tableLine } from './progress.ts';
 import type { Reporter } from './reporter.ts';
 
@@ -62,6 +62,9 @@ export function createTextReporter(
 
   return {
     report,
+    say: (line) => {
+      say(out, line);
+    },
     clear,
     finish(end) {
       if (end.outcome !== undefined) say(out, end.outcome.text(outStyle));
@@ -72,14 +75,14 @@ export function createTextReporter(
 }
 
 function warningText(message: string, next: string | undefined, style: Style): string {
-  const head = `${style.yellow('warning:')} ${wrap(message, style.width, '  ')}`;
+  const head = labelled(style.yellow, 'warning:', message, style);
   return next === undefined ? head : `${head}\n  ${wrap(next, style.width, '  ')}`;
 }
 
 /** The sentence, the next step, and the stack where --debug asked for it. */
 export function errorText(error: LifeboatError, stack: string | undefined, style: Style): string {
-  const lines = [`${style.red('error:')} ${wrap(error.message, style.width, '  ')}`];
-  if (error.next !== undefined) lines.push(`  ${style.bold('next:')} ${wrap(error.next, style.width, '  ')}`);
+  const lines = [labelled(style.red, 'error:', error.message, style)];
+  if (error.next !== undefined) lines.push(`  ${labelled(style.bold, 'next:', error.next, style)}`);
   if (stack !== undefined) lines.push(stack);
   return lines.join('\n');
 }

@@ -46,11 +46,16 @@ function tablesText(manifest: Manifest, style: Style): string {
   return table(columns, rows, style);
 }
 
+/** One line a reason, since most are shared by several tables. */
 function leftOutText(leftOut: readonly LeftOut[], style: Style): string {
-  if (leftOut.length === 0) return '';
-  const lines = leftOut.map((one) => {
+  const byReason = new Map<string, string[]>();
+  for (const one of leftOut) {
     const what = one.columns === undefined ? one.table : `${one.table} (${one.columns.join(', ')})`;
-    return wrap(`  ${what}: ${one.reason}`, style.width, '    ');
-  });
+    byReason.set(one.reason, [...(byReason.get(one.reason) ?? []), what]);
+  }
+  if (byReason.size === 0) return '';
+  const lines = [...byReason].map(
+    ([reason, what]) => `  ${wrap(`${what.join(', ')}: ${reason}`, style.width, '    ')}`,
+  );
   return [style.bold('Left out'), ...lines].join('\n');
 }

@@ -7,7 +7,7 @@ import type {
   PrunePlan,
   RestorePlan,
 } from '../../engine/plans.ts';
-import { facts, names, table, wrap } from './table.ts';
+import { facts, labelled, names, table, wrap } from './table.ts';
 import type { Style } from './style.ts';
 import { age, bytes, count, counted, time } from './units.ts';
 
@@ -144,16 +144,14 @@ function prunePlanText(plan: PrunePlan, style: Style): string {
 }
 
 function warningLines(warnings: readonly PlanWarning[], style: Style): string {
-  return warnings
-    .map((one) => `${style.yellow('warning:')} ${wrap(one.message, style.width, '  ')}`)
-    .join('\n');
+  return warnings.map((one) => labelled(style.yellow, 'warning:', one.message, style)).join('\n');
 }
 
 function blockerLines(blockers: readonly Blocker[], style: Style): string {
   return blockers
     .map(
       (one) =>
-        `${style.red('blocked:')} ${wrap(one.message, style.width, '  ')}\n  ${style.bold('next:')} ${wrap(one.next, style.width, '  ')}`,
+        `${labelled(style.red, 'blocked:', one.message, style)}\n  ${labelled(style.bold, 'next:', one.next, style)}`,
     )
     .join('\n');
 }

@@ -1,7 +1,7 @@
 import type { MergeCounts, RestoreResult } from '../../engine/api.ts';
 import { sections } from './plan.ts';
 import type { Style } from './style.ts';
-import { facts, names, table, wrap } from './table.ts';
+import { facts, labelled, names, table } from './table.ts';
 import { count, counted, duration } from './units.ts';
 
 type Loaded = NonNullable<RestoreResult['loaded']>;
@@ -86,7 +86,7 @@ function attention(loaded: Loaded, style: Style): string {
   ];
   return points
     .filter(([applies]) => applies)
-    .map(([, text]) => `${style.yellow('!')} ${wrap(text, style.width, '  ')}`)
+    .map(([, text]) => labelled(style.yellow, '!', text, style))
     .join('\n');
 }
 
@@ -100,5 +100,5 @@ function nextSteps(result: RestoreResult, loaded: Loaded, style: Style): string 
         ? 'The DAGs have the pause states of the backup: the scheduler goes on with the unfinished runs of those that are not paused.'
         : 'The DAGs have the pause states of the backup: there is nothing left to switch on.',
   }[result.plan.pauseState];
-  return `${style.bold('Next:')} ${wrap(next, style.width, '  ')}`;
+  return labelled(style.bold, 'Next:', next, style);
 }

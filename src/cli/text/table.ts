@@ -59,6 +59,11 @@ function wrapLine(text: string, width: number, indent: string): string {
   return lines.join(`\n${indent}`);
 }
 
+/** A painted label and its text, wrapped together, later lines indented under the label. */
+export function labelled(paint: (text: string) => string, label: string, text: string, style: Style): string {
+  return paint(label) + wrap(`${label} ${text}`, style.width, '  ').slice(label.length);
+}
+
 const LISTED = 20;
 
 /** Names joined by commas; a long list says how many more there are. */
