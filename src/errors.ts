@@ -3,14 +3,7 @@
  * says what to do next. The kind decides the exit code (src/cli/exit-codes.ts); nothing else does.
  */
 export type ErrorKind =
-  | 'failed'
-  | 'usage'
-  | 'not-found'
-  | 'locked'
-  | 'integrity'
-  | 'unsupported'
-  | 'refused'
-  | 'interrupted';
+  'failed' | 'usage' | 'not-found' | 'locked' | 'integrity' | 'unsupported' | 'refused' | 'interrupted';
 
 export interface LifeboatErrorOptions {
   /** What the reader should do next, as a full sentence. */
