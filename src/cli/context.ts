@@ -97,7 +97,7 @@ export function requireNamedEnvironment({ args, host }: CommandInput): void {
 }
 
 /** `{ [name]: value }`, or nothing: an optional property may be absent but not undefined. */
-export function given<Name extends string, Value>(
+function given<Name extends string, Value>(
   name: Name,
   value: Value | undefined,
 ): Partial<Record<Name, Value>> {

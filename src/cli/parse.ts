@@ -62,8 +62,7 @@ export function parseCommandLine(argv: readonly string[], options: ParseOptions,
 
 type OnCommand = (command: Command, values?: Readonly<Record<string, unknown>>) => void;
 
-/** Exported for the generator of docs/cli.md, which asks it for every help text. */
-export function buildParser(options: ParseOptions, onCommand: OnCommand): Argv {
+function buildParser(options: ParseOptions, onCommand: OnCommand): Argv {
   const parser = yargs([])
     .scriptName('lifeboat')
     .usage(INTRODUCTION)

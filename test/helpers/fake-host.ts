@@ -2,11 +2,11 @@ import { PassThrough, Writable } from 'node:stream';
 import type { Host, OutputStream } from '../../src/cli/host.ts';
 
 /** An output stream that keeps what was written to it. */
-export interface CapturedStream extends OutputStream {
+interface CapturedStream extends OutputStream {
   text(): string;
 }
 
-export function capture(terminal?: { readonly columns: number }): CapturedStream {
+function capture(terminal?: { readonly columns: number }): CapturedStream {
   const chunks: string[] = [];
   const stream = new Writable({
     write(chunk: Buffer, _encoding, done) {

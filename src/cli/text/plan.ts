@@ -28,7 +28,7 @@ export function planText(plan: AnyPlan, style: Style): string {
 }
 
 /** Host, database, Airflow version and the last sign of life of its scheduler. */
-export function environmentLines(title: string, facts_: EnvironmentFacts, style: Style): string {
+function environmentLines(title: string, facts_: EnvironmentFacts, style: Style): string {
   const beat = facts_.schedulerHeartbeat;
   return facts([
     [title, `${facts_.name}, schema ${facts_.schema}`],
