@@ -48,7 +48,7 @@ const INTENDED: readonly Intended[] = [
 ];
 
 export interface DemoContext {
-  /** One line of the story, for people. */
+  /** A line of the story, for people; a newline before it starts a paragraph. */
   readonly say: (line: string) => void;
   readonly signal: AbortSignal;
   readonly now: () => Date;
@@ -79,7 +79,7 @@ export async function runDemo(demo: DemoContext): Promise<DemoResult> {
     demo.say(`Started a PostgreSQL of its own on 127.0.0.1:${server.port}${as}, in a temporary folder.`);
     const told = await tell(demo, server);
     const seconds = (demo.now().getTime() - started) / 1000;
-    demo.say(`Done in ${seconds.toFixed(1)} s. The server, its data and the backup are removed.`);
+    demo.say(`\nDone in ${seconds.toFixed(1)} s. The server, its data and the backup are removed.`);
     return { ...told, seconds };
   } finally {
     await server.stop();
@@ -92,7 +92,7 @@ async function tell(demo: DemoContext, server: EmbeddedPostgres): Promise<Omit<D
   const [lost, fresh] = [database(server, LOST), database(server, NEW)];
 
   await createEnvironment(demo, server, lost, 'data');
-  demo.say(`Loaded the metadata of a real Airflow ${SAMPLE_AIRFLOW} into ${lost.name}:`);
+  demo.say(`\nLoaded the metadata of a real Airflow ${SAMPLE_AIRFLOW} into ${lost.name}:`);
   demo.say(`  ${await inDatabase(demo, lost, describeContent)}`);
 
   const manifest = await backUp(demo, ctx, lost);
@@ -101,7 +101,7 @@ async function tell(demo: DemoContext, server: EmbeddedPostgres): Promise<Omit<D
   await loseDatabase(demo, server, lost);
 
   await createEnvironment(demo, server, fresh, 'fresh');
-  demo.say(`A new Airflow ${SAMPLE_AIRFLOW} stands in another region, ${fresh.name}:`);
+  demo.say(`\nA new Airflow ${SAMPLE_AIRFLOW} stands in another region, ${fresh.name}:`);
   demo.say(`  ${await inDatabase(demo, fresh, describeContent)}`);
 
   const restored = await restoreInto(demo, ctx, fresh);
@@ -157,8 +157,7 @@ async function loseDatabase(
   await inDatabase(demo, database(server, 'postgres'), (client) =>
     client.query(`DROP DATABASE ${lost.database} WITH (FORCE)`),
   );
-  demo.say('');
-  demo.say('Disaster: the region is gone, and the database with it (DROP DATABASE).');
+  demo.say('\nDisaster: the region is gone, and the database with it (DROP DATABASE).');
   await inDatabase(demo, lost, describeContent).then(
     () => {
       throw new LifeboatError('failed', 'The demo could not drop its own database.');
@@ -215,9 +214,8 @@ async function compare(
       next: 'Please report this with the output above.',
     });
   }
-  demo.say('');
   demo.say(
-    `Compared row for row with what was lost: ${result.identical} rows of ${brought.length} tables are identical.`,
+    `\nCompared row for row with what was lost: ${result.identical} rows of ${brought.length} tables are identical.`,
   );
   for (const { table, rows, why } of result.changed) {
     demo.say(`  ${rows === 1 ? '1 row' : `${rows} rows`} of ${table} not, on purpose: ${why}.`);
@@ -227,8 +225,7 @@ async function compare(
 
 function command(demo: DemoContext, line: string): void {
   demo.signal.throwIfAborted();
-  demo.say('');
-  demo.say(`$ ${line}`);
+  demo.say(`\n$ ${line}`);
 }
 
 async function createEnvironment(
@@ -237,7 +234,6 @@ async function createEnvironment(
   target: DatabaseTarget,
   kind: 'data' | 'fresh',
 ): Promise<void> {
-  demo.say('');
   await inDatabase(demo, database(server, 'postgres'), (client) =>
     client.query(`CREATE DATABASE ${target.database}`),
   );

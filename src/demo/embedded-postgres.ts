@@ -156,9 +156,9 @@ async function initialise({ workDir, postgres }: Place, password: string): Promi
   } catch (error) {
     throw new LifeboatError(
       'failed',
-      `initdb could not make a data directory in ${workDir}: ${toError(error).message}`,
+      `initdb could not make a data directory in ${workDir}: ${lastLine(error)}.`,
       {
-        next: 'The user needs an entry in /etc/passwd, and the temporary folder about 100 MB of space.',
+        next: 'The user needs a name (`id -un` must print one), and the temporary folder about 150 MB of space.',
         cause: error,
       },
     );
@@ -166,6 +166,12 @@ async function initialise({ workDir, postgres }: Place, password: string): Promi
     await rm(passwordFile, { force: true });
   }
   return dataDir;
+}
+
+/** What a failed program said last, without its own command line. */
+function lastLine(error: unknown): string {
+  const said = (error as { readonly stderr?: string }).stderr?.trim() ?? '';
+  return (said === '' ? toError(error).message : said).split('\n').at(-1) ?? '';
 }
 
 async function startServer(
