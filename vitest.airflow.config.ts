@@ -15,8 +15,8 @@ export default defineConfig({
         provide: { airflowRelease: release },
         pool: 'forks',
         // Preparing installs, creates and fills an Airflow: about three minutes on two busy cores.
-        hookTimeout: 15 * MINUTE,
-        testTimeout: 6 * MINUTE,
+        hookTimeout: 45 * MINUTE,
+        testTimeout: 15 * MINUTE,
       },
     })),
   },

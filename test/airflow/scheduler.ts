@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { labPath } from './lab.ts';
 import type { LabHome } from './lab.ts';
+import { isRunning } from './run.ts';
 
 export interface SchedulerRun {
   /** False when the scheduler ended before it was told to. */
@@ -41,8 +42,6 @@ export async function runScheduler(
     killSession(scheduler.pid);
   }
 }
-
-const isRunning = (child: ChildProcess): boolean => child.exitCode === null && child.signalCode === null;
 
 /** SIGTERM, as an init system does it. A scheduler waits for its running tasks then; the caller kills the session. */
 async function end(child: ChildProcess): Promise<void> {
