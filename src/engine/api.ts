@@ -141,6 +141,8 @@ export interface PruneResult {
   readonly removed?: {
     readonly backups: number;
     readonly debris: number;
+    /** Writes that were never finished. */
+    readonly leftovers: number;
     readonly objects: number;
     readonly bytes: number;
   };

@@ -102,6 +102,8 @@ export interface PrunePlan {
   readonly underWay: readonly string[];
   /** Backups whose manifest cannot be read: neither counted nor removed. */
   readonly unreadable: readonly string[];
+  /** Writes begun more than a day ago and never finished: temporary files, uploads that were not completed. */
+  readonly leftovers: readonly string[];
 }
 
 export type MergeStrategy = 'skip' | 'append' | 'replace';

@@ -1,9 +1,10 @@
-import { LifeboatError } from '../errors.ts';
+import { LifeboatError, toError } from '../errors.ts';
 import type { EngineContext, PruneRequest, PruneResult } from './api.ts';
 import { listBackups, readListing } from './catalog.ts';
 import type { Listing } from './catalog.ts';
 import { manifestKey } from './layout.ts';
 import type { PrunePlan } from './plans.ts';
+import type { Leftover } from '../storage/storage.ts';
 import { keptBackups } from './retention.ts';
 
 /** What a killed backup left is only known from one under way by its age: nothing was written there for this long. */
@@ -19,11 +20,11 @@ export async function prune(ctx: EngineContext, request: PruneRequest): Promise<
   const listing = await readListing(ctx.storage, ctx.signal);
   const { entries } = await listBackups(ctx.storage, ctx.signal);
   const unreadable = entries.filter((entry) => !entry.manifest).map((entry) => entry.backupId);
-  const plan = planPrune(listing, unreadable, request, ctx.now());
+  const plan = planPrune(listing, unreadable, request, ctx.now(), await findLeftovers(ctx));
   ctx.report({ event: 'plan', plan });
   if (request.dryRun) return { plan };
-  if (plan.remove.length + plan.debris.length === 0) {
-    return { plan, removed: { backups: 0, debris: 0, objects: 0, bytes: 0 } };
+  if (plan.remove.length + plan.debris.length + plan.leftovers.length === 0) {
+    return { plan, removed: { backups: 0, debris: 0, leftovers: 0, objects: 0, bytes: 0 } };
   }
   if (!(await request.confirm(plan))) {
     throw new LifeboatError('refused', 'Nothing was removed: the prune was not confirmed.', {
@@ -45,7 +46,38 @@ export async function prune(ctx: EngineContext, request: PruneRequest): Promise<
     bytes += own.reduce((sum, object) => sum + object.bytes, 0);
     ctx.report({ event: 'phase', phase: 'prune', message: `Removed ${backupId}` });
   }
-  return { plan, removed: { backups: plan.remove.length, debris: plan.debris.length, objects, bytes } };
+  const leftovers = plan.leftovers.length === 0 ? [] : await sweep(ctx, false);
+  return {
+    plan,
+    removed: {
+      backups: plan.remove.length,
+      debris: plan.debris.length,
+      leftovers: leftovers.length,
+      objects,
+      bytes,
+    },
+  };
+}
+
+/** A backup killed in the middle of a part leaves what no listing shows, and what is paid for all the same. */
+async function findLeftovers(ctx: EngineContext): Promise<readonly string[]> {
+  try {
+    return (await sweep(ctx, true)).map((leftover) => leftover.name);
+  } catch (error) {
+    ctx.signal.throwIfAborted();
+    // Some endpoints cannot list unfinished uploads; the backups can be pruned without.
+    ctx.report({
+      event: 'warning',
+      code: 'leftovers-unknown',
+      message: `Unfinished writes were not looked for: ${toError(error).message}`,
+    });
+    return [];
+  }
+}
+
+async function sweep(ctx: EngineContext, dryRun: boolean): Promise<readonly Leftover[]> {
+  const before = new Date(ctx.now().getTime() - DEBRIS_AGE_MS);
+  return (await ctx.storage.sweep?.(before, { dryRun, signal: ctx.signal })) ?? [];
 }
 
 /** Pure: what goes, what stays, and why. */
@@ -54,6 +86,7 @@ export function planPrune(
   unreadable: readonly string[],
   request: PruneRequest,
   now: Date,
+  leftovers: readonly string[],
 ): PrunePlan {
   const readable = listing.complete.filter((id) => !unreadable.includes(id));
   const kept = keptBackups(readable, request, now);
@@ -65,5 +98,6 @@ export function planPrune(
     debris: listing.incomplete.filter((one) => one.lastWrite < old).map((one) => one.backupId),
     underWay: listing.incomplete.filter((one) => one.lastWrite >= old).map((one) => one.backupId),
     unreadable,
+    leftovers,
   };
 }

@@ -76,7 +76,7 @@ async function pruneRequest(input: CommandInput): Promise<PruneRequest> {
     minBackups: args.count('min-backups') ?? 1,
     dryRun: args.switch('dry-run'),
     confirm: (plan) => {
-      const what = `${counted(plan.remove.length, 'backup')} and the debris of ${counted(plan.debris.length, 'other')}`;
+      const what = `${counted(plan.remove.length, 'backup')} and the debris of ${counted(plan.debris.length + plan.leftovers.length, 'other')}`;
       return confirm(input, {
         warning: `This removes ${what} for good.`,
         phraseIs: 'the word',
@@ -96,6 +96,6 @@ function keepRules(args: Args): Partial<PruneRequest> {
 
 function pruneText(result: PruneResult, style: Style): string {
   if (result.removed === undefined) return style.dim('Dry run: nothing was removed.');
-  const { backups, debris, objects, bytes: freed } = result.removed;
-  return `${style.green('Removed')} ${counted(backups, 'backup')} and the debris of ${counted(debris, 'other')}: ${counted(objects, 'object')}, ${bytes(freed)}.`;
+  const { backups, debris, leftovers, objects, bytes: freed } = result.removed;
+  return `${style.green('Removed')} ${counted(backups, 'backup')} and the debris of ${counted(debris + leftovers, 'other')}: ${counted(objects, 'object')}, ${bytes(freed)}.`;
 }

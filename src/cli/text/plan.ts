@@ -137,8 +137,9 @@ function prunePlanText(plan: PrunePlan, style: Style): string {
     ...plan.debris.map((id) => [id, 'remove', 'debris: no manifest, older than a day']),
     ...plan.underWay.map((id) => [id, 'keep', 'no manifest yet: may be under way']),
     ...plan.unreadable.map((id) => [id, 'keep', 'its manifest cannot be read']),
+    ...plan.leftovers.map((name) => [name, 'remove', 'debris: a write that never ended, older than a day']),
   ].sort(([a = ''], [b = '']) => (a < b ? -1 : 1));
-  const head = `${style.bold('Plan: prune')} ${counted(plan.remove.length, 'backup')} and the debris of ${String(plan.debris.length)}, keep ${String(plan.keep.length)}`;
+  const head = `${style.bold('Plan: prune')} ${counted(plan.remove.length, 'backup')} and the debris of ${String(plan.debris.length + plan.leftovers.length)}, keep ${String(plan.keep.length)}`;
   const columns = [{ title: 'Backup' }, { title: 'Action' }, { title: 'Because' }];
   return sections([head, rows.length === 0 ? '' : table(columns, rows, style)]);
 }
