@@ -32,6 +32,9 @@ export async function writePart(
   let bytes = 0;
   let rawBytes = 0;
   const packer = compressor(job.compression);
+  // Either side tells its own failure. A storage that fails before it reads leaves nobody to hear the packer's, which
+  // would then end the process.
+  packer.on('error', () => undefined);
 
   const feed = async (): Promise<void> => {
     try {
