@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { Client } from 'pg';
 import { LifeboatError, toError } from '../errors.ts';
 import { createMessageWalker } from './copy-messages.ts';
+import { collectAfter } from './collector.ts';
 
 /** Large enough that compression and hashing are called a few hundred times a part, small enough to keep in hand. */
 const BLOCK_BYTES = 1024 * 1024;
@@ -11,7 +12,10 @@ const MAX_WAITING = 2;
 const READY_FOR_QUERY = 0x5a; // 'Z'
 
 export interface CopyOut {
-  /** Raw COPY output in large blocks. Leaving them early, or an abort, destroys the connection. */
+  /**
+   * Raw COPY output in large blocks, each valid until the next is asked for. Leaving them early, or an abort, destroys
+   * the connection.
+   */
   readonly blocks: AsyncIterable<Uint8Array>;
   /** Rows by the server's command tag; read it after the blocks ended. */
   rows(): number;
@@ -123,6 +127,7 @@ function createBlockQueue(socket: Socket): BlockQueue {
     },
   });
   const onData = (chunk: Buffer): void => {
+    collectAfter(chunk.length);
     const end = walk(chunk);
     if (end < chunk.length) handBack(chunk.subarray(end));
   };
@@ -152,21 +157,24 @@ function createBlockQueue(socket: Socket): BlockQueue {
   };
 }
 
-/** Collects pieces into blocks of one size. */
+/** Collects pieces into blocks of one size. Blocks are used again: a gigabyte of them would outrun the collector. */
 function createBlocks(): {
   /** True when a block became full. */
   add(chunk: Buffer, from: number, to: number): boolean;
   flush(): void;
+  /** The oldest block; the one taken before it is free again. */
   take(): Uint8Array | undefined;
   waiting(): number;
 } {
-  const full: Buffer[] = [];
-  let block = Buffer.allocUnsafe(BLOCK_BYTES);
+  const full: { readonly block: Buffer; readonly filled: number }[] = [];
+  const free: Buffer[] = [];
+  let lent: Buffer | undefined;
+  let block: Buffer = Buffer.allocUnsafe(BLOCK_BYTES);
   let filled = 0;
   const flush = (): void => {
     if (filled === 0) return;
-    full.push(block.subarray(0, filled));
-    block = Buffer.allocUnsafe(BLOCK_BYTES);
+    full.push({ block, filled });
+    block = free.pop() ?? Buffer.allocUnsafe(BLOCK_BYTES);
     filled = 0;
   };
   return {
@@ -181,7 +189,13 @@ function createBlocks(): {
       return full.length > before;
     },
     flush,
-    take: () => full.shift(),
+    take: () => {
+      const next = full.shift();
+      if (!next) return undefined;
+      if (lent) free.push(lent);
+      lent = next.block;
+      return next.block.subarray(0, next.filled);
+    },
     waiting: () => full.length,
   };
 }

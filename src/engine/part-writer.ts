@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import type { Transform } from 'node:stream';
 import type { Client } from 'pg';
 import { copyOut } from '../db/copy-out.ts';
@@ -73,21 +72,17 @@ export async function writePart(
   return { key: job.key, rows: source.rows(), bytes, sha256: hash.digest('hex'), rawBytes };
 }
 
-/** Resolves when the block has been taken in, so that no second copy of it waits. */
-async function writeBlock(packer: Transform, block: Uint8Array): Promise<void> {
-  if (packer.destroyed) throw toError(packer.errored ?? 'The compression was stopped.');
-  if (packer.write(block)) return;
-  const stop = new AbortController();
-  try {
-    await Promise.race([
-      once(packer, 'drain', { signal: stop.signal }),
-      once(packer, 'close', { signal: stop.signal }).then(() => {
-        throw toError(packer.errored ?? 'The compression was stopped.');
-      }),
-    ]);
-  } finally {
-    stop.abort();
-  }
+/** Resolves when the block has been compressed: from then on its memory may be used again. */
+function writeBlock(packer: Transform, block: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    packer.write(block, (error) => {
+      if (error) {
+        reject(error);
+      } else {
+        resolve();
+      }
+    });
+  });
 }
 
 /** Both sides failed; one error made the other. An error that is the other's cause or the very same is the echo. */
