@@ -2,7 +2,8 @@
 import { hostname } from 'node:os';
 import { LifeboatError } from '../errors.ts';
 import { EXIT_CODES } from './exit-codes.ts';
-import { carriesPassword, redact } from './redact.ts';
+import { redact } from '../secrets/redact.ts';
+import { carriesPassword } from './redact.ts';
 import { run } from './run.ts';
 
 /** A healthy end takes milliseconds; a socket that nobody closed would keep the process for hours. */

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { carriesPassword, redact } from '../../src/cli/redact.ts';
+import { carriesPassword } from '../../src/cli/redact.ts';
+import { redact } from '../../src/secrets/redact.ts';
 
 const SECRET = 'h0rse/b@ttery?#:';
 

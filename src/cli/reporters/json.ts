@@ -1,6 +1,6 @@
 import type { Host } from '../host.ts';
 import type { Output } from '../output.ts';
-import { redact } from '../redact.ts';
+import { redact } from '../../secrets/redact.ts';
 import { styleOf } from '../text/style.ts';
 import type { End, Reporter } from './reporter.ts';
 import { errorText } from './text.ts';
