@@ -40,10 +40,24 @@ export async function createDatabase(options: TestDatabaseOptions = {}): Promise
       from === 'empty' ? 'template0' : await readyTemplate(client, maintenanceUrl, from, version);
     await client.query(`CREATE DATABASE ${name} TEMPLATE ${template}`);
   });
-  return databaseHandle(maintenanceUrl, name);
+  return databaseHandle(maintenanceUrl, name, 'test');
 }
 
-function databaseHandle(maintenanceUrl: string, name: string): TestDatabase {
+/**
+ * Another database with the same content; nobody may be connected to the original while it is made. The caller drops
+ * it, also when it was made within a test.
+ */
+export async function copyDatabase(original: TestDatabase): Promise<TestDatabase> {
+  const maintenanceUrl = inject('postgresUrl');
+  counter += 1;
+  const name = `${prefix(inject('runId'))}copy_${process.pid}_${counter}`.slice(0, NAME_BYTES);
+  await withClient(maintenanceUrl, (client) =>
+    client.query(`CREATE DATABASE ${name} TEMPLATE ${original.name}`),
+  );
+  return databaseHandle(maintenanceUrl, name, 'caller');
+}
+
+function databaseHandle(maintenanceUrl: string, name: string, owner: 'test' | 'caller'): TestDatabase {
   const url = databaseUrl(maintenanceUrl, name);
   const open: pg.Client[] = [];
   let dropped: Promise<void> | undefined;
@@ -63,7 +77,7 @@ function databaseHandle(maintenanceUrl: string, name: string): TestDatabase {
         );
       })()),
   };
-  dropOrKeep(database, open);
+  if (owner === 'test') dropOrKeep(database, open);
   return database;
 }
 

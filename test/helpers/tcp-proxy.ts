@@ -17,16 +17,19 @@ export interface TcpProxy {
   close(): Promise<void>;
 }
 
+/** Looks at every chunk before it is passed on; 'drop' loses it, as a connection does that dies at that moment. */
+export type ProxyTap = (direction: 'to-target' | 'to-client', chunk: Buffer) => 'pass' | 'drop';
+
 interface Pair {
   readonly client: Socket;
   readonly target: Socket;
 }
 
 /** A proxy on 127.0.0.1 in front of `target`, for faults of the network. */
-export async function startProxy(target: {
-  readonly host?: string;
-  readonly port: number;
-}): Promise<TcpProxy> {
+export async function startProxy(
+  target: { readonly host?: string; readonly port: number },
+  tap: ProxyTap = () => 'pass',
+): Promise<TcpProxy> {
   const pairs = new Set<Pair>();
   const bytes = { toTarget: 0, toClient: 0 };
   let silent = false;
@@ -50,15 +53,19 @@ export async function startProxy(target: {
     forward(
       client,
       upstream,
-      (count) => void (bytes.toTarget += count),
+      (chunk) => {
+        bytes.toTarget += chunk.length;
+        return tap('to-target', chunk);
+      },
       () => silent,
     );
     forward(
       upstream,
       client,
-      (count) => {
-        bytes.toClient += count;
+      (chunk) => {
+        bytes.toClient += chunk.length;
         if (bytes.toClient >= silentAt) setSilent(true);
+        return tap('to-client', chunk);
       },
       () => silent,
     );
@@ -103,9 +110,14 @@ export async function startProxy(target: {
   };
 }
 
-function forward(from: Socket, to: Socket, count: (bytes: number) => void, isSilent: () => boolean): void {
+function forward(
+  from: Socket,
+  to: Socket,
+  see: (chunk: Buffer) => 'pass' | 'drop',
+  isSilent: () => boolean,
+): void {
   from.on('data', (chunk: Buffer) => {
-    count(chunk.length);
+    if (see(chunk) === 'drop') return;
     if (!to.write(chunk) && !isSilent()) {
       from.pause();
       to.once('drain', () => {
