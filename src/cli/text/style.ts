@@ -17,8 +17,13 @@ const WIDTH_WITHOUT_TERMINAL = 100;
 
 /** Help is wrapped for reading: never wider than 100 columns, and on a narrow terminal as wide as that. */
 export function helpWidth(stream: OutputStream): number {
+  return Math.min(textWidth(stream), WIDTH_WITHOUT_TERMINAL);
+}
+
+/** A terminal whose size nobody set (docker exec -t, some CI systems) says 0, which would put a word on each line. */
+function textWidth(stream: OutputStream): number {
   const columns = stream.isTTY === true ? (stream.columns ?? 0) : 0;
-  return columns === 0 ? WIDTH_WITHOUT_TERMINAL : Math.min(columns, WIDTH_WITHOUT_TERMINAL);
+  return columns === 0 ? WIDTH_WITHOUT_TERMINAL : columns;
 }
 
 /** Colour only on a terminal that can show it and whose owner did not switch it off (no-color.org). */
@@ -33,7 +38,7 @@ export function styleOf(
     (text: string): string =>
       coloured ? `\u001B[${String(start)}m${text}\u001B[${String(end)}m` : text;
   return {
-    width: stream.isTTY === true ? (stream.columns ?? WIDTH_WITHOUT_TERMINAL) : WIDTH_WITHOUT_TERMINAL,
+    width: textWidth(stream),
     bold: paint(1, 22),
     dim: paint(2, 22),
     red: paint(31, 39),
