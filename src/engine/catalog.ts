@@ -84,6 +84,7 @@ export async function readManifest(
       throw new LifeboatError(
         'integrity',
         `The manifest of backup ${backupId} is larger than any manifest can be.`,
+        { next: 'Use another backup (`lifeboat list`), and find out what changed this one.' },
       );
     }
   }

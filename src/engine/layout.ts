@@ -31,6 +31,12 @@ export function partKey(backupId: string, table: string, part: number, codec: 'g
   return `${backupPrefix(backupId)}tables/${table}/${String(part).padStart(4, '0')}.csv.${suffix}`;
 }
 
+/** Whether a key is that of a part of this very table: anything else in a manifest was put there by somebody else. */
+export function isPartKey(key: string, backupId: string, table: string): boolean {
+  const folder = `${backupPrefix(backupId)}tables/${table}/`;
+  return key.startsWith(folder) && /^\d{4,}\.csv\.(gz|zst)$/.test(key.slice(folder.length));
+}
+
 /** The id in a key below backups/, or undefined for anything that is not ours. */
 export function backupIdOf(key: string): string | undefined {
   const id = key.startsWith(BACKUPS) ? key.slice(BACKUPS.length).split('/')[0] : undefined;

@@ -1,14 +1,24 @@
 import type { Client } from 'pg';
-import { quoteTable } from '../db/introspect.ts';
+import { quoteLiteral, quoteTable } from '../db/introspect.ts';
+import { sqlStateOf } from '../db/sqlstate.ts';
 import { LifeboatError } from '../errors.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import type { EngineContext } from './api.ts';
 
 /** "life" in ASCII: the class of all advisory locks of Lifeboat; object 0 is the environment. */
 const LOCK_CLASS = 0x6c696665;
+/**
+ * A killed client's session ends when the server looks for it, every 2 s (client_connection_check_interval): a holder
+ * that outlives this is alive.
+ */
+const GHOST_ATTEMPTS = 16;
+const GHOST_PAUSE_MS = 200;
 /** How long table locks are tried for before the work is given up. */
 const GIVE_UP_MS = 60_000;
-/** Below deadlock_timeout (1 s), so that it is always this side that gives way. */
+/**
+ * For all tables together: nobody waits longer for an attempt that fails. Below deadlock_timeout (1 s), so that it is
+ * always this side that gives way.
+ */
 const ATTEMPT_MS = 400;
 
 /**
@@ -18,11 +28,14 @@ const ATTEMPT_MS = 400;
  * @throws LifeboatError 'locked' that names the holder.
  */
 export async function lockEnvironment(client: Client, name: string): Promise<void> {
-  const tried = await client.query<{ got: boolean }>(
-    'SELECT pg_catalog.pg_try_advisory_xact_lock($1, 0) AS got',
-    [LOCK_CLASS],
-  );
-  if (tried.rows[0]?.got) return;
+  for (let attempt = 1; attempt <= GHOST_ATTEMPTS; attempt++) {
+    const tried = await client.query<{ got: boolean }>(
+      'SELECT pg_catalog.pg_try_advisory_xact_lock($1, 0) AS got',
+      [LOCK_CLASS],
+    );
+    if (tried.rows[0]?.got) return;
+    await pause(GHOST_PAUSE_MS);
+  }
   const holder = await client.query<{ pid: number; app: string; addr: string | null; age: number | null }>(
     `SELECT a.pid, a.application_name AS app, a.client_addr::text AS addr,
             extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::int AS age
@@ -63,29 +76,31 @@ export async function lockTables(
   if (wishes.length === 0) return;
   const started = ctx.now().getTime();
   const statements = wishes.map(
-    ({ table, mode }) => `LOCK TABLE ${quoteTable(schema, table.name)} IN ${mode} MODE`,
+    ({ table, mode }) => `LOCK TABLE ${quoteTable(schema, table.name)} IN ${mode} MODE;`,
   );
-  await client.query(`SAVEPOINT lifeboat_locks; SET LOCAL lock_timeout = ${ATTEMPT_MS}`);
+  // One statement, so that one timeout spans all of its locks.
+  const attempt = `DO ${quoteLiteral(`BEGIN ${statements.join(' ')} END`)}`;
+  await client.query('SAVEPOINT lifeboat_locks');
   for (;;) {
     ctx.signal.throwIfAborted();
     try {
-      for (const statement of statements) await client.query(statement);
+      await client.query(`SET LOCAL statement_timeout = ${ATTEMPT_MS}`);
+      await client.query(attempt);
       break;
     } catch (error) {
       if (!isBusy(error)) throw error;
       await client.query('ROLLBACK TO SAVEPOINT lifeboat_locks');
-      await client.query(`SET LOCAL lock_timeout = ${ATTEMPT_MS}`);
       if (ctx.now().getTime() - started > GIVE_UP_MS) throw await tablesBusy(client, schema, wishes);
       await pause(100 + Math.random() * 300);
     }
   }
-  await client.query('SET LOCAL lock_timeout = 0; RELEASE SAVEPOINT lifeboat_locks');
+  await client.query('SET LOCAL statement_timeout = 0; RELEASE SAVEPOINT lifeboat_locks');
 }
 
-/** lock_not_available, deadlock_detected */
+/** query_canceled (by the timeout), lock_not_available, deadlock_detected */
 function isBusy(error: unknown): boolean {
-  const code = (error as { code?: unknown }).code;
-  return code === '55P03' || code === '40P01';
+  const code = sqlStateOf(error);
+  return code === '57014' || code === '55P03' || code === '40P01';
 }
 
 async function tablesBusy(

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { ValidateFunction } from 'ajv';
 import { LifeboatError } from '../errors.ts';
-import { backupPrefix } from './layout.ts';
+import { isPartKey } from './layout.ts';
 import { FORMAT_VERSION } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 
@@ -39,7 +39,7 @@ export function decodeManifest(bytes: Uint8Array, backupId: string): Manifest {
     throw damaged('it is not JSON');
   }
   const version = (parsed as { formatVersion?: unknown } | null)?.formatVersion;
-  if (typeof version === 'number' && version > FORMAT_VERSION) {
+  if (typeof version === 'number' && Number.isInteger(version) && version > FORMAT_VERSION) {
     throw new LifeboatError(
       'unsupported',
       `Backup ${backupId} has stored format ${version}; this Lifeboat reads formats up to ${FORMAT_VERSION}.`,
@@ -57,17 +57,14 @@ export function decodeManifest(bytes: Uint8Array, backupId: string): Manifest {
   if (checksumOf(replaceChecksum(text, parsed.checksum, NO_CHECKSUM)) !== parsed.checksum) {
     throw damaged('its checksum does not match');
   }
+  // A member given twice, or text that another program reformatted: readers may disagree on what it says.
+  if (`${JSON.stringify(parsed, null, 2)}\n` !== text) throw damaged('it is not as it was written');
   if (parsed.backupId !== backupId) throw damaged(`it belongs to backup ${parsed.backupId}`);
-  const stray = parsed.tables.flatMap((table) => table.parts).find((part) => !isOwnKey(part.key, backupId));
-  if (stray) throw damaged(`it names the part ${stray.key}, which is not in its folder`);
+  for (const table of parsed.tables) {
+    const stray = table.parts.find((part) => !isPartKey(part.key, backupId, table.name));
+    if (stray) throw damaged(`it names ${stray.key} as a part of ${table.name}`);
+  }
   return parsed;
-}
-
-function isOwnKey(key: string, backupId: string): boolean {
-  return (
-    key.startsWith(backupPrefix(backupId)) &&
-    !key.split('/').some((segment) => segment === '' || segment === '..' || segment === '.')
-  );
 }
 
 function checksumOf(text: string): string {

@@ -63,7 +63,10 @@ function damaged(backupId: string, problems: readonly string[]): LifeboatError {
 function inconsistencies(manifest: Manifest): readonly string[] {
   const problems: string[] = [];
   const keys = new Set<string>();
+  const names = new Set<string>();
   for (const table of manifest.tables) {
+    if (names.has(table.name)) problems.push(`table ${table.name} is listed twice`);
+    names.add(table.name);
     const rows = table.parts.reduce((sum, part) => sum + part.rows, 0);
     if (rows !== table.rows) {
       problems.push(`table ${table.name} has ${rows} rows in its parts and ${table.rows} in the manifest`);
@@ -72,6 +75,17 @@ function inconsistencies(manifest: Manifest): readonly string[] {
       if (keys.has(part.key)) problems.push(`part ${part.key} is listed twice`);
       keys.add(part.key);
     }
+  }
+  const parts = manifest.tables.flatMap((table) => table.parts);
+  const sums = {
+    tables: manifest.tables.length,
+    rows: parts.reduce((sum, part) => sum + part.rows, 0),
+    parts: parts.length,
+    bytes: parts.reduce((sum, part) => sum + part.bytes, 0),
+  };
+  for (const [what, sum] of Object.entries(sums) as [keyof typeof sums, number][]) {
+    const total = manifest.totals[what];
+    if (total !== sum) problems.push(`its total of ${what} is ${total}, and they add up to ${sum}`);
   }
   return problems;
 }
