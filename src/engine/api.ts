@@ -12,6 +12,8 @@ export interface EngineContext {
   readonly now: () => Date;
   /** Who works, for whoever meets our lock: "pid 4711 on host". */
   readonly origin?: string;
+  /** Milliseconds of silence before a connection is suspected to be dead; the watchdog's own default without it. */
+  readonly stallMs?: number;
 }
 
 export interface Compression {

@@ -15,7 +15,7 @@ export interface SessionOptions<B> {
 
 /** One connection with one transaction in it, pinned settings, and an eye on whether the other end is still there. */
 export async function withSession<B, T>(
-  ctx: Pick<EngineContext, 'signal' | 'origin'>,
+  ctx: Pick<EngineContext, 'signal' | 'origin' | 'stallMs'>,
   target: DatabaseTarget,
   options: SessionOptions<B>,
   work: (client: Client, begun: B) => Promise<T>,
@@ -27,7 +27,10 @@ export async function withSession<B, T>(
   return withClient(target, connection, async (client) => {
     const settings = pinnedSettings(await readServer(client));
     const begun = await options.begin(client, settings);
-    const watch = watchStall(client, target, { backend: await readBackend(client) });
+    const watch = watchStall(client, target, {
+      backend: await readBackend(client),
+      ...(ctx.stallMs === undefined ? {} : { stallMs: ctx.stallMs }),
+    });
     try {
       return await work(client, begun);
     } finally {
