@@ -39,8 +39,9 @@ function keyFault(key: string, segments: readonly string[]): string | undefined 
   if (key.startsWith('/')) return 'is not relative';
   if (segments.includes('')) return 'has an empty segment';
   if (segments.includes('.') || segments.includes('..')) return "has a '.' or '..' segment";
-  if (segments.some((segment) => segment.startsWith(TEMP_PREFIX)))
+  if (segments.some((segment) => segment.startsWith(TEMP_PREFIX))) {
     return `uses the reserved name ${TEMP_PREFIX}`;
+  }
   if (Buffer.byteLength(key) > MAX_KEY_BYTES) return `is longer than ${MAX_KEY_BYTES} bytes`;
   return undefined;
 }

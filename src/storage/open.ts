@@ -39,8 +39,9 @@ function directoryOf(path: string, cwd: string | undefined): string {
   if (path.trim() === '') throw usage('The storage is empty.');
   if (path.includes('\0')) throw usage('The storage has a NUL character.');
   // A shell would have put the home directory in its place; from a variable or a file it comes as it is written.
-  if (path === '~' || path.startsWith('~/'))
+  if (path === '~' || path.startsWith('~/')) {
     throw usage("The storage begins with '~', which only a shell resolves.");
+  }
   return cwd === undefined ? resolve(path) : resolve(cwd, path);
 }
 
@@ -61,15 +62,21 @@ async function openS3(url: string, { s3, env = {} }: OpenStorageOptions): Promis
   if (bucket === '') throw usage('The s3: URL of the storage names no bucket.');
   // The text is not repeated: what stands before an '@' may be a password.
   if (bucket.includes('@')) throw usage('The s3: URL of the storage holds credentials, which it must not.');
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,253}$/.test(bucket))
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,253}$/.test(bucket)) {
     throw usage(`The bucket name ${bucket} is not valid.`);
+  }
   const prefix = (match?.[2] ?? '').replace(/^\/+|\/+$/g, '');
   if (prefix !== '') assertS3Prefix(prefix);
-  const endpoint = env['AWS_ENDPOINT_URL_S3'] || env['AWS_ENDPOINT_URL'] || undefined;
+  const endpoint = nonEmpty(env.AWS_ENDPOINT_URL_S3) ?? nonEmpty(env.AWS_ENDPOINT_URL);
   if (endpoint !== undefined && !URL.canParse(endpoint)) throw usage('AWS_ENDPOINT_URL is not a URL.');
   // The AWS SDK takes a quarter of a second to load, which a command on a directory should not pay.
   const { createS3Storage } = await import('./s3.ts');
   return createS3Storage({ bucket, prefix, endpoint }, s3);
+}
+
+/** The SDK takes an empty variable for one that is not set. */
+function nonEmpty(value: string | undefined): string | undefined {
+  return value === '' ? undefined : value;
 }
 
 function assertS3Prefix(prefix: string): void {

@@ -153,16 +153,18 @@ async function listsExactly(
 ): Promise<string> {
   const found: string[] = [];
   for await (const { key } of storage.list(`${folder}/`, signal)) found.push(key.slice(folder.length + 1));
-  if (found.join() !== 'small,streamed')
+  if (found.join() !== 'small,streamed') {
     throw broken(`the listing is "${found.join()}", not "small,streamed"`);
+  }
   return 'written objects are listed at once';
 }
 
 async function cleanUp(storage: Storage, folder: string): Promise<string> {
   // No signal: an interrupted probe tidies up, too.
   await storage.remove(['small', 'streamed', 'once'].map((name) => `${folder}/${name}`));
-  for await (const { key } of storage.list(`${folder}/`))
+  for await (const { key } of storage.list(`${folder}/`)) {
     throw broken(`${key} is still there after its removal`);
+  }
   return 'nothing of this test is left';
 }
 

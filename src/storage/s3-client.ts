@@ -126,7 +126,9 @@ function deadlineOf(
   milliseconds: number | undefined,
 ): { signal: AbortSignal; passed(): boolean; clear(): void } {
   const controller = new AbortController();
-  const onAbort = (): void => controller.abort(toError(signal?.reason));
+  const onAbort = (): void => {
+    controller.abort(toError(signal?.reason));
+  };
   if (signal?.aborted === true) onAbort();
   signal?.addEventListener('abort', onAbort, { once: true });
   let passed = false;

@@ -113,8 +113,9 @@ function known(place: S3Place, request: S3Request, failure: S3Failure): Lifeboat
       'Check the access key, its secret, the region and the clock of this machine.',
     );
   }
-  if (name === 'AccessDenied' || status === 403)
+  if (name === 'AccessDenied' || status === 403) {
     return fail('failed', denied(place, failure), deniedNext(place));
+  }
   if (
     TRANSIENT.has(name) ||
     NETWORK.has(code ?? name) ||
@@ -183,20 +184,20 @@ function sentence(message: string): string {
 function readFailure(thrown: unknown): S3Failure {
   const error = toError(thrown) as Error & { code?: unknown; $metadata?: unknown; $response?: unknown };
   const metadata = record(error.$metadata);
-  const headers = record(record(error.$response)['headers']);
+  const headers = record(record(error.$response).headers);
   return {
     name: error.name,
     message: error.message,
     code: text(error.code) ?? innerCode(error),
-    status: typeof metadata['httpStatusCode'] === 'number' ? metadata['httpStatusCode'] : undefined,
-    requestId: text(metadata['requestId']),
+    status: typeof metadata.httpStatusCode === 'number' ? metadata.httpStatusCode : undefined,
+    requestId: text(metadata.requestId),
     region: text(headers['x-amz-bucket-region']),
   };
 }
 
 /** A host with several addresses fails with an AggregateError, whose parts know why. */
 function innerCode(error: Error): string | undefined {
-  return error instanceof AggregateError ? text(record(error.errors[0])['code']) : undefined;
+  return error instanceof AggregateError ? text(record(error.errors[0]).code) : undefined;
 }
 
 function record(value: unknown): Readonly<Record<string, unknown>> {

@@ -56,8 +56,9 @@ export function assertNewToken(
   token: string | undefined,
   seen: Set<string>,
 ): string {
-  if (token === undefined || token === '')
+  if (token === undefined || token === '') {
     throw incomplete(connection, 'a page that is cut off without a token');
+  }
   if (seen.has(token)) throw incomplete(connection, 'the same page twice');
   seen.add(token);
   return token;

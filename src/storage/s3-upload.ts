@@ -21,7 +21,7 @@ import type { WriteBody, WriteOptions } from './storage.ts';
 import { abortable } from './streams.ts';
 
 const MIB = 1024 * 1024;
-/** S3 takes at most this many parts of one object, so that it can have at most MAX_PARTS * partSize bytes (78 GiB). */
+/** S3 takes at most this many parts of one object, so that it can have at most MAX_PARTS * partSize bytes (48 GiB). */
 const MAX_PARTS = 10_000;
 /** Metadata that tells whose write an object is, see isOurs(). */
 const WRITE_ID = 'lifeboat-write';
@@ -33,7 +33,7 @@ export interface UploadTuning {
   readonly queueSize: number;
 }
 
-export const UPLOAD_TUNING: UploadTuning = { partSize: 8 * MIB, queueSize: 4 };
+export const UPLOAD_TUNING: UploadTuning = { partSize: 5 * MIB, queueSize: 2 };
 
 /** What one write() sends with all of its requests. */
 interface Write {

@@ -65,8 +65,9 @@ export async function createS3Storage(
 
     sweep: (before, sweepOptions = {}) => sweepUploads(connection, root, before, sweepOptions),
 
-    async close() {
+    close() {
       connection.close();
+      return Promise.resolve();
     },
   };
 }

@@ -22,8 +22,12 @@ export function readableFrom(source: ByteSource, signal?: AbortSignal): Readable
     },
     destroy(error, callback) {
       source.close().then(
-        () => callback(error),
-        (thrown: unknown) => callback(error ?? toError(thrown)),
+        () => {
+          callback(error);
+        },
+        (thrown: unknown) => {
+          callback(error ?? toError(thrown));
+        },
       );
     },
   });
@@ -61,8 +65,12 @@ export async function* abortable(
 function whenAborted(signal: AbortSignal): { promise: Promise<never>; stop(): void } {
   let stop = (): void => undefined;
   const promise = new Promise<never>((_resolve, reject) => {
-    const onAbort = (): void => reject(toError(signal.reason));
-    stop = () => signal.removeEventListener('abort', onAbort);
+    const onAbort = (): void => {
+      reject(toError(signal.reason));
+    };
+    stop = () => {
+      signal.removeEventListener('abort', onAbort);
+    };
     if (signal.aborted) onAbort();
     else signal.addEventListener('abort', onAbort, { once: true });
   });

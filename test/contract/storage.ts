@@ -63,10 +63,10 @@ export function describeStorageContract(
       test('an overwrite is seen as the old object or the new one, never as a mixture', async () => {
         const bodies = ['a', 'b'].map((letter) => Buffer.alloc(3 * MIB, letter));
         await storage.write('1/swapped', bodies[0] ?? Buffer.alloc(0));
-        let writing = true;
+        const writer = { done: false };
         const reader = (async () => {
           const seen = new Set<number>();
-          while (writing) {
+          while (!writer.done) {
             const bytes = await buffer(await other.read('1/swapped'));
             const which = bodies.findIndex((body) => body.equals(bytes));
             expect(which).toBeGreaterThanOrEqual(0);
@@ -80,7 +80,7 @@ export function describeStorageContract(
           await storage.write('1/swapped', Readable.from([bodies[(round + 1) % 2]]));
           await sleep(5);
         }
-        writing = false;
+        writer.done = true;
         expect([...(await reader)].sort()).toEqual([0, 1]);
       });
 
@@ -88,7 +88,9 @@ export function describeStorageContract(
         const body = Readable.from(chunksOf(64 * MIB));
         const controller = new AbortController();
         const writing = storage.write('1/closed', body, { signal: controller.signal });
-        setTimeout(() => controller.abort(new Error('stop')), 30);
+        setTimeout(() => {
+          controller.abort(new Error('stop'));
+        }, 30);
         await expect(writing).rejects.toThrow('stop');
         await expect.poll(() => body.destroyed).toBe(true);
         expect(await keys('1/closed')).toEqual([]);
@@ -166,7 +168,10 @@ export function describeStorageContract(
         const whole = await digest(chunksOf(2 * MIB));
         const readers = Array.from({ length: 8 }, async (_value, index) => {
           const stream = await storage.read('3/shared');
-          if (index % 2 === 0) return expect(await digest(stream)).toBe(whole);
+          if (index % 2 === 0) {
+            expect(await digest(stream)).toBe(whole);
+            return;
+          }
           if (index % 4 === 1) for await (const chunk of stream) if (chunk) break;
           stream.destroy();
         });
@@ -334,7 +339,9 @@ export function describeStorageContract(
         for (const key of ['10/new', '10/earlier']) {
           const controller = new AbortController();
           const writing = storage.write(key, bodyOf(), { signal: controller.signal });
-          setTimeout(() => controller.abort(new Error('the reason')), 60);
+          setTimeout(() => {
+            controller.abort(new Error('the reason'));
+          }, 60);
           await expect(writing).rejects.toThrow('the reason');
         }
         expect(await keys('10/')).toEqual(['10/earlier']);

@@ -295,8 +295,9 @@ async function completeUpload(store: FakeStore, settings: Settings, call: FakeRe
   if (numbers.some((number, index) => index > 0 && number <= (numbers[index - 1] ?? 0))) {
     return error(400, 'InvalidPartOrder', 'The parts are not in order.');
   }
-  if (blobs.slice(0, -1).some(({ bytes }) => bytes < MIN_PART))
+  if (blobs.slice(0, -1).some(({ bytes }) => bytes < MIN_PART)) {
     return error(400, 'EntityTooSmall', 'A part is too small.');
+  }
   const etag = `"${upload.id}-${blobs.length}"`;
   const refusal = storeObject(store, settings, call.request, call.key, blobs, etag, upload.headers);
   if (refusal !== undefined) return refusal;

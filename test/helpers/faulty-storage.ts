@@ -66,7 +66,9 @@ export function faultyStorage(inner: Storage): FaultyStorage {
       check('before');
       const stream = await inner.read(key, options);
       return Readable.from(
-        interrupted(stream, check, () => check('after')),
+        interrupted(stream, check, () => {
+          check('after');
+        }),
         { objectMode: false },
       );
     },

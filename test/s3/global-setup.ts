@@ -40,7 +40,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const storage = ['posix', '--sidecar', join(directory, 'metadata'), join(directory, 'data')];
   const listen = ['--port', `127.0.0.1:${port}`, '--region', 'us-east-1', '--quiet', '--health', '/health'];
   const server = spawn(binary, [...listen, ...storage], {
-    env: { ROOT_ACCESS_KEY_ID: ACCESS_KEY, ROOT_SECRET_ACCESS_KEY: SECRET_KEY, PATH: process.env['PATH'] },
+    env: { ROOT_ACCESS_KEY_ID: ACCESS_KEY, ROOT_SECRET_ACCESS_KEY: SECRET_KEY, PATH: process.env.PATH },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   const exited = once(server, 'exit');

@@ -1,5 +1,32 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { openStorage } from '../../src/storage/open.ts';
+
+const SOURCES = join(import.meta.dirname, '../../src/storage');
+
+test('opening a directory does not load the AWS SDK', async () => {
+  const sources = await readdir(SOURCES);
+  const loadedStatically = async (file: string, seen = new Set<string>()): Promise<Set<string>> => {
+    if (seen.has(file)) return seen;
+    seen.add(file);
+    const source = await readFile(join(SOURCES, file), 'utf8');
+    for (const [, name = ''] of source.matchAll(/^import (?!type\b)[^;]*? from '\.\/([^']+)'/gm)) {
+      await loadedStatically(name, seen);
+    }
+    return seen;
+  };
+  const loaded = await loadedStatically('open.ts');
+  expect(loaded).toContain('local.ts');
+  expect([...loaded].filter((file) => file.startsWith('s3'))).toEqual([]);
+  const users = await Promise.all(
+    sources.map(
+      async (file) =>
+        [file, (await readFile(join(SOURCES, file), 'utf8')).includes("from '@aws-sdk")] as const,
+    ),
+  );
+  for (const [file, uses] of users) if (uses) expect(file).toMatch(/^s3/);
+});
 
 describe('openStorage', () => {
   test.each([

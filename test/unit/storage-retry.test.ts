@@ -52,7 +52,9 @@ describe('retrying', () => {
     const slow = { ...POLICY, baseDelay: 60_000, maxDelay: 60_000, window: 120_000 };
     const work = retrying(
       async () => {
-        setTimeout(() => controller.abort(new Error('the reason')), 10);
+        setTimeout(() => {
+          controller.abort(new Error('the reason'));
+        }, 10);
         throw new TransientStorageError('busy');
       },
       slow,
