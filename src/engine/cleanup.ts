@@ -2,6 +2,7 @@ import { LifeboatError } from '../errors.ts';
 import type { CleanupRequest, CleanupResult, EngineContext } from './api.ts';
 import { cleanLocks, cleanTables, planClean } from './clean-tables.ts';
 import { commitSurely } from './commit.ts';
+import { detectEnvironment } from './detect.ts';
 import { lockEnvironment, lockTables } from './locks.ts';
 import type { CleanupPlan } from './plans.ts';
 import { outsideBlockers } from './restore-plan.ts';
@@ -17,12 +18,13 @@ import type { TargetState } from './target-state.ts';
  */
 export async function cleanup(ctx: EngineContext, request: CleanupRequest): Promise<CleanupResult> {
   const { environment } = request;
-  const plan = await withSession(
+  const seen = await withSession(
     ctx,
     environment,
     { purpose: 'cleanup preflight', begin: beginReading },
-    async (client) => planCleanup(await readTargetState(client, environment)),
+    (client) => readTargetState(client, environment),
   );
+  const plan = planCleanup(seen);
   ctx.report({ event: 'plan', plan });
   const [blocker] = plan.blockers;
   if (blocker) {
@@ -43,9 +45,10 @@ export async function cleanup(ctx: EngineContext, request: CleanupRequest): Prom
   }
   return withSession(ctx, environment, { purpose: 'cleanup', begin: beginWork }, async (client) => {
     await lockEnvironment(client, plan.target.name);
-    const state = await readTargetState(client, environment);
-    const clean = planClean(state, state.tables);
+    const clean = planClean(seen, seen.tables);
     await lockTables(ctx, client, environment.schema, cleanLocks(clean));
+    // Under the locks nothing moves any more: a migration since the plan was made must still be refused.
+    await detectEnvironment(client, environment);
     ctx.report({ event: 'phase', phase: 'clean', message: 'Deleting the history of the target' });
     const deleted = await cleanTables(client, environment.schema, clean);
     await commitSurely(ctx, client, environment);

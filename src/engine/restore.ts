@@ -56,7 +56,7 @@ export async function restore(ctx: EngineContext, request: RestoreRequest): Prom
 
   return withSession(ctx, request.environment, { purpose: 'restore', begin: beginWork }, async (client) => {
     await lockEnvironment(client, preview.plan.target.name);
-    const work = await execute(ctx, request, client, manifest, preview.tables);
+    const work = await execute(ctx, request, client, manifest, preview);
     await commitSurely(ctx, client, request.environment);
     return {
       backupId,
@@ -66,6 +66,11 @@ export async function restore(ctx: EngineContext, request: RestoreRequest): Prom
   });
 }
 
+interface Preview {
+  readonly state: TargetState;
+  readonly tables: readonly ResolvedTable[];
+}
+
 type Work = Omit<NonNullable<RestoreResult['loaded']>, 'seconds'>;
 
 async function execute(
@@ -73,11 +78,11 @@ async function execute(
   request: RestoreRequest,
   client: Client,
   manifest: Manifest,
-  tables: readonly ResolvedTable[],
+  { state: seen, tables }: Preview,
 ): Promise<Work> {
   const { schema } = request.environment;
-  const before = await readTargetState(client, request.environment);
-  const clean = request.clean ? planClean(before, tables) : { truncate: [], remove: [] };
+  const clean = request.clean ? planClean(seen, tables) : { truncate: [], remove: [] };
+  // The first thing that touches a table: a lock asked for while a weaker one is held is how deadlocks are made.
   await lockTables(ctx, client, schema, lockWishes(tables, cleanLocks(clean)));
   // Under the locks nothing moves any more: what was refused at first sight is refused for good here.
   const state = await readTargetState(client, request.environment);
