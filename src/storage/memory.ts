@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/require-await -- async turns what is thrown before any waiting into a rejection */
 import { ObjectExistsError, ObjectNotFoundError } from '../errors.ts';
 import { assertKey, assertPrefix, compareKeys } from './keys.ts';
 import { resolveRange } from './range.ts';
