@@ -11,6 +11,7 @@ import {
 import { Upload } from '@aws-sdk/lib-storage';
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LifeboatError, ObjectExistsError } from '../errors.ts';
 import type { S3Options } from './options.ts';
 import { TransientStorageError } from './retry.ts';
@@ -23,6 +24,9 @@ import { abortable } from './streams.ts';
 const MIB = 1024 * 1024;
 /** S3 takes at most this many parts of one object, so that it can have at most MAX_PARTS * partSize bytes (48 GiB). */
 const MAX_PARTS = 10_000;
+const ABORT_ATTEMPTS = 5;
+/** Milliseconds in which a part that was on its way should have arrived. */
+const ABORT_PAUSE = 100;
 /** Metadata that tells whose write an object is, see isOurs(). */
 const WRITE_ID = 'lifeboat-write';
 
@@ -116,11 +120,7 @@ function uploadClient(write: Write): S3Client {
   const doing = `write ${target.key}`;
   const send = (command: Parameters<S3Client['send']>[0]): Promise<unknown> => {
     const sender: Sender<unknown> = (client, abortSignal) => client.send(command, { abortSignal });
-    if (command instanceof AbortMultipartUploadCommand) {
-      // Cleaning up must not be cut short by the abort that caused it, nor hide the error that did. What it cannot
-      // remove, sweep() will.
-      return connection.request(sender, { doing }).catch(() => undefined);
-    }
+    if (command instanceof AbortMultipartUploadCommand) return takeBack(write, sender);
     if (command instanceof PutObjectCommand) return sendPut(write, sender);
     if (command instanceof CompleteMultipartUploadCommand) return sendComplete(write, sender);
     // Broken off by the signal, it may have been carried out all the same, and nobody would know the upload's id.
@@ -128,6 +128,23 @@ function uploadClient(write: Write): S3Client {
     return connection.request(sender, { doing, pace: 'body', signal });
   };
   return Object.create(connection.client, { send: { value: send } }) as S3Client;
+}
+
+/**
+ * Aborts the upload until the server knows it no more: a part that was on its way when its request was broken off may
+ * arrive after the abort and be stored, which S3's documentation warns of. Not cut short by the abort that caused it,
+ * and without an error that would hide the one that did: what stays all the same, sweep() removes.
+ */
+async function takeBack({ connection, target }: Write, sender: Sender<unknown>): Promise<void> {
+  const gone = (thrown: unknown): boolean => hasName(thrown, 'NoSuchUpload');
+  try {
+    for (let attempt = 0; attempt < ABORT_ATTEMPTS; attempt++) {
+      await connection.request(sender, { doing: `write ${target.key}`, raw: gone });
+      await sleep(ABORT_PAUSE);
+    }
+  } catch {
+    // Gone, which was the aim; or not to be reached, when there is nothing more to do.
+  }
 }
 
 function sendPut(write: Write, sender: Sender<unknown>): Promise<unknown> {
