@@ -34,19 +34,19 @@ export async function loadPart(
       throw changed(part, 'its bytes are not those that were checked');
     }
   }
-  const target = client.query(copyStreams.from(copySql));
+  let loaded: number | null;
   try {
+    // The storage first: a COPY that fails while nothing is connected to it yet would end the process.
     const stored = await ctx.storage.read(part.key, { signal: ctx.signal });
+    const target = client.query(copyStreams.from(copySql));
     await pipeline(stored, proven, decompressor(part.key), target, { signal: ctx.signal });
+    loaded = target.rowCount;
   } catch (error) {
-    target.destroy();
     if (error instanceof ObjectNotFoundError) throw changed(part, 'it is missing');
     if (isInflateError(error)) throw changed(part, 'it does not unpack');
     throw error;
   }
-  if (target.rowCount !== part.rows) {
-    throw changed(part, `it has ${target.rowCount} rows instead of ${part.rows}`);
-  }
+  if (loaded !== part.rows) throw changed(part, `it has ${loaded} rows instead of ${part.rows}`);
 }
 
 function changed(part: ManifestPart, problem: string): LifeboatError {
