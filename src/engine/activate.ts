@@ -27,7 +27,7 @@ export async function activate(ctx: EngineContext, request: ActivateRequest): Pr
       next: 'Use a backup that was made with the table dag.',
     });
   }
-  await checkParts(ctx, { ...manifest, tables: [stored] }, { countRows: false });
+  await checkParts(ctx, manifest, { countRows: false, only: DAG });
   return withSession(ctx, environment, { purpose: 'activate', begin: beginWork }, async (client) => {
     const state = await readTargetState(client, environment);
     const asked = {

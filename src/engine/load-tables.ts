@@ -104,7 +104,8 @@ async function insertHistory(
   if (table.serial !== undefined) {
     const base = await firstFreeId(load, table, issued);
     moved = await mapCollidingIds(load.client, load.state.live.schema, table, issued, base);
-    load.ids.set(table.name, moved > 0 ? 'mapped' : 'kept');
+    const shared = issued > 0 || load.kept(table.name) > 0;
+    load.ids.set(table.name, table.neverReuseIds && shared ? 'looked-up' : moved > 0 ? 'mapped' : 'kept');
   }
   const inserted = await load.client.query(
     // A table without ids of its own may meet the same fact in the target (an SLA miss, a queued dataset): it stays.

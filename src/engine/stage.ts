@@ -31,7 +31,9 @@ export async function createStage(
 
 /**
  * Ids of the past that cannot stay: another row of the target has them, or its sequence once issued them and a live
- * process may still know a row by that number. They move above everything on either side; all others stay.
+ * process may still know a row by that number. They move above everything on either side; all others stay. Where ids are
+ * never used again the map holds every row of the backup: an id that is not in it is of a row that is gone, and in the
+ * target it may be that of a live one.
  *
  * @returns how many moved
  */
@@ -43,15 +45,19 @@ export async function mapCollidingIds(
   base: number,
 ): Promise<number> {
   const id = quoteIdent(table.serial ?? 'id');
-  const taken = table.neverReuseIds
-    ? `s.${id} <= ${issued} OR EXISTS (SELECT 1 FROM ${quoteTable(schema, table.name)} t WHERE t.${id} = s.${id})`
-    : `EXISTS (SELECT 1 FROM ${quoteTable(schema, table.name)} t WHERE t.${id} = s.${id})`;
-  const result = await client.query(
+  const there = `EXISTS (SELECT 1 FROM ${quoteTable(schema, table.name)} t WHERE t.${id} = s.${id})`;
+  const taken = table.neverReuseIds ? `s.${id} <= ${issued} OR ${there}` : there;
+  await client.query(
     `CREATE TEMPORARY TABLE ${mapName(table.name).replace('pg_temp.', '')} ON COMMIT DROP AS
-       SELECT s.${id}::int8 AS lb_old, ${base}::int8 + pg_catalog.row_number() OVER (ORDER BY s.${id}) AS lb_new, false AS lb_matched
-         FROM ${stageName(table.name)} s WHERE ${taken}`,
+       SELECT old AS lb_old, CASE WHEN taken THEN ${base}::int8 + pg_catalog.row_number() OVER (PARTITION BY taken ORDER BY old) ELSE old END AS lb_new,
+              false AS lb_matched
+         FROM (SELECT s.${id}::int8 AS old, ${taken} AS taken FROM ${stageName(table.name)} s) ids
+        ${table.neverReuseIds ? '' : 'WHERE taken'}`,
   );
-  const moved = result.rowCount ?? 0;
+  const result = await client.query<{ moved: string }>(
+    `SELECT pg_catalog.count(*) AS moved FROM ${mapName(table.name)} WHERE lb_new <> lb_old`,
+  );
+  const moved = Number(result.rows[0]?.moved ?? 0);
   refuseOverflow(table.name, base + moved, moved);
   return moved;
 }

@@ -25,9 +25,10 @@ export interface CheckedParts {
 export async function checkParts(
   ctx: EngineContext,
   manifest: Manifest,
-  options: { readonly countRows: boolean },
+  options: { readonly countRows: boolean; /** Only the parts of this table. */ readonly only?: string },
 ): Promise<CheckedParts> {
-  const queue = manifest.tables.flatMap((table) => table.parts.map((part) => ({ table: table.name, part })));
+  const chosen = manifest.tables.filter((table) => (options.only ?? table.name) === table.name);
+  const queue = chosen.flatMap((table) => table.parts.map((part) => ({ table: table.name, part })));
   const problems: string[] = [...inconsistencies(manifest)];
   const progress = createProgress(ctx, 'verify', {
     totalRows: manifest.totals.rows,
