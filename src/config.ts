@@ -72,6 +72,13 @@ export function resolveFernetKeys(env: Environment): readonly string[] {
   return text === undefined || text === '' ? [] : parseFernetKeys(jsonField(text, 'FernetKey', name), name);
 }
 
+/** Keys of a backup's source, for a target that has others. */
+export function resolveSourceFernetKeys(env: Environment): readonly string[] {
+  const name = 'LIFEBOAT_SOURCE_FERNET_KEY';
+  const text = env[name];
+  return text === undefined ? [] : parseFernetKeys(text, name);
+}
+
 // --- the environment's URL ---
 
 interface FoundUrl {

@@ -9,6 +9,9 @@ import { run } from './run.ts';
 /** A healthy end takes milliseconds; a socket that nobody closed would keep the process for hours. */
 const EXIT_PATIENCE_MS = 10_000;
 
+// The AWS SDK prints a paragraph about next year's Node versions into every log of a backup job.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
+
 const argv = process.argv.slice(2);
 // Overwrites the memory that ps reads, so that a password typed on the command line is shown only for an instant.
 if (argv.some(carriesPassword)) process.title = redact(['lifeboat', ...argv].join(' '));

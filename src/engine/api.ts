@@ -53,7 +53,14 @@ export interface RestoreRequest {
   readonly connections: MergeStrategy;
   readonly pauseState: PauseState;
   readonly tables?: readonly string[];
+  /** Keys of the target, first key first. */
   readonly fernetKeys: readonly string[];
+  /** Keys of the source, for secrets that the target's do not read. */
+  readonly sourceFernetKeys?: readonly string[];
+  /** What happens to secrets that no known key reads when the target has another key. Default refuse. */
+  readonly unreadable?: 'refuse' | 'keep';
+  /** Encrypt secrets that the source stored in clear. */
+  readonly encryptClear?: boolean;
   readonly dryRun: boolean;
   readonly confirm: Confirm<RestorePlan>;
 }
@@ -81,6 +88,8 @@ export interface RestoreResult {
     readonly unfinishedTasks: Readonly<Record<string, number>>;
     /** Restored secrets that the target's Fernet keys cannot read: names only. Null: no key of the target is known. */
     readonly unreadableSecrets: readonly string[] | null;
+    /** Secrets written anew for the target's first Fernet key, and those that were stored in clear before. */
+    readonly secrets: { readonly reencrypted: number; readonly encrypted: number };
     /** Pools that restored tasks name and the target does not have. */
     readonly missingPools: readonly string[];
     /** DAGs with restored runs that the target has not parsed. */

@@ -44,11 +44,12 @@ export async function keptThatDiffer(load: LoadContext, table: ResolvedTable): P
          JOIN ${quoteTable(load.state.live.schema, table.name)} t ON t.${id} = own.lb_new
         WHERE (${plainDiffers}) OR (${secretDiffers}) ORDER BY 1`,
   );
+  const keys = [...load.request.fernetKeys, ...(load.request.sourceFernetKeys ?? [])];
   const names: string[] = [];
   for (;;) {
     const { rows } = await load.client.query<Pair>(`FETCH ${BATCH} FROM lifeboat_kept`);
     for (const row of rows) {
-      if (names.length < MAX_NAMES && differs(row, table.secrets.length, load.request.fernetKeys)) {
+      if (names.length < MAX_NAMES && differs(row, table.secrets.length, keys)) {
         names.push(row.name ?? '(no name)');
       }
     }

@@ -5,6 +5,7 @@ import type { InsertInput, ParentIds } from './insert.ts';
 import type { Manifest, ManifestTable } from './manifest.ts';
 import type { MergeStrategy, PauseState } from './plans.ts';
 import type { Progress } from './progress.ts';
+import type { Rekeying } from './rekey.ts';
 import type { TargetState } from './target-state.ts';
 
 export interface LoadRequest {
@@ -12,6 +13,7 @@ export interface LoadRequest {
   readonly connections: MergeStrategy;
   readonly pauseState: PauseState;
   readonly fernetKeys: readonly string[];
+  readonly sourceFernetKeys?: readonly string[];
 }
 
 export interface LoadContext {
@@ -20,6 +22,7 @@ export interface LoadContext {
   readonly manifest: Manifest;
   readonly state: TargetState;
   readonly request: LoadRequest;
+  readonly rekeying: Rekeying;
   readonly progress: Progress;
   /** Rows that stay in a table of the target after cleanup. */
   readonly kept: (table: string) => number;

@@ -70,6 +70,7 @@ async function issuedIds(load: LoadContext, table: ResolvedTable): Promise<numbe
 /** Direct COPY is the fast way; it needs rows that go in exactly as they are stored, into a table that is empty. */
 function needsStage(load: LoadContext, table: ResolvedTable, issued: number): boolean {
   if (load.kept(table.name) > 0 || table.rewrites.length > 0) return true;
+  if (table.secrets.length > 0 && load.rekeying.needed) return true;
   if (table.neverReuseIds && issued > 0) return true;
   return Object.values(table.references).some((parent) => parentIds(load, parent) !== 'kept');
 }
@@ -79,6 +80,15 @@ async function stage(load: LoadContext, table: ResolvedTable, stored: ManifestTa
   await copyInto(load, table, stored, stageName(table.name));
   // Without statistics the planner joins a million rows as if they were ten.
   await load.client.query(`ANALYZE ${stageName(table.name)}`);
+  if (load.rekeying.needed && !isSkipped(load, table)) await load.rekeying.table(table);
+}
+
+/** Entries that are not restored need no key. */
+function isSkipped(load: LoadContext, table: ResolvedTable): boolean {
+  const { variables, connections } = load.request;
+  return table.name === 'variable'
+    ? variables === 'skip'
+    : table.name === 'connection' && connections === 'skip';
 }
 
 async function copyInto(

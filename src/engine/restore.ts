@@ -14,6 +14,8 @@ import type { Manifest } from './manifest.ts';
 import { narrowColumns, refuseTooNarrow } from './narrow.ts';
 import type { Blocker } from './plans.ts';
 import { createProgress } from './progress.ts';
+import { createRekeying } from './rekey.ts';
+import type { Rekeying, RekeyRequest } from './rekey.ts';
 import { planRestore } from './restore-plan.ts';
 import { liftSequences } from './sequences.ts';
 import { beginReading, beginWork, withSession } from './session.ts';
@@ -93,7 +95,9 @@ async function execute(
   }
   const deleted = await cleanTables(client, schema, clean);
   ctx.report({ event: 'phase', phase: 'load', message: `Loading ${tables.length} tables` });
-  const loaded = await load(ctx, request, client, { manifest, state, tables, deleted });
+  const rekeying = createRekeying(client, rekeyRequest(ctx, request, manifest));
+  const loaded = await load(ctx, request, client, { manifest, state, tables, deleted, rekeying });
+  const secrets = rekeying.finish();
   ctx.report({ event: 'phase', phase: 'finish', message: 'Lifting sequences, reading the result' });
   await liftSequences(ctx, client, state, tables);
   const aftermath = await readAftermath(client, schema);
@@ -105,6 +109,7 @@ async function execute(
     variables: mergeOf(loaded, 'variable'),
     connections: mergeOf(loaded, 'connection'),
     ...aftermath,
+    secrets,
     unreadableSecrets:
       request.fernetKeys.length === 0
         ? null
@@ -122,9 +127,10 @@ async function load(
     readonly state: TargetState;
     readonly tables: readonly ResolvedTable[];
     readonly deleted: ReadonlyMap<string, number>;
+    readonly rekeying: Rekeying;
   },
 ): Promise<readonly LoadedTable[]> {
-  const { manifest, state, tables, deleted } = input;
+  const { manifest, state, tables, deleted, rekeying } = input;
   const stored = manifest.tables.filter((table) => tables.some(({ name }) => name === table.name));
   const progress = createProgress(ctx, 'load', {
     totalRows: stored.reduce((sum, table) => sum + table.rows, 0),
@@ -132,11 +138,22 @@ async function load(
   });
   const kept = (table: string): number => (state.counts.get(table)?.rows ?? 0) - (deleted.get(table) ?? 0);
   const loaded = await loadTables(
-    { ctx, client, manifest, state, request, progress, kept, ids: new Map() },
+    { ctx, client, manifest, state, request, rekeying, progress, kept, ids: new Map() },
     tables,
   );
   progress.end();
   return loaded;
+}
+
+function rekeyRequest(ctx: EngineContext, request: RestoreRequest, manifest: Manifest): RekeyRequest {
+  return {
+    targetKeys: request.fernetKeys,
+    sourceKeys: request.sourceFernetKeys ?? [],
+    storedFingerprints: manifest.secrets.fernetKeys,
+    keepUnreadable: request.unreadable === 'keep',
+    encryptClear: request.encryptClear ?? false,
+    now: ctx.now(),
+  };
 }
 
 /** Every table that is written is locked against writers and row locks, before the first of them is touched. */

@@ -1,6 +1,7 @@
 import type { ClientBase } from 'pg';
-import { quoteIdent, quoteTable } from '../db/introspect.ts';
+import { quoteIdent, quoteLiteral, quoteTable } from '../db/introspect.ts';
 import { canRead } from '../secrets/fernet.ts';
+import type { SecretColumn } from '../tables/spec.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 
 /** Tokens in memory at a time. */
@@ -20,24 +21,18 @@ export async function findUnreadableSecrets(
 ): Promise<readonly string[]> {
   const names: string[] = [];
   for (const table of tables) {
-    const label = quoteIdent(
-      table.restore.kind === 'merge' ? (table.restore.by[0] ?? 'id') : (table.key[0] ?? 'id'),
-    );
-    for (const { column, flag } of table.secrets) {
-      // Without a flag the form tells: a trigger's plain kwargs start with "{" (airflow/models/trigger.py).
-      const encrypted = flag === undefined ? `${quoteIdent(column)} NOT LIKE '{%'` : quoteIdent(flag);
+    for (const secret of table.secrets) {
+      const column = quoteIdent(secret.column);
       await client.query(
         `DECLARE lifeboat_secrets NO SCROLL CURSOR FOR
-           SELECT ${label}::text AS name, ${quoteIdent(column)} AS token FROM ${quoteTable(schema, table.name)}
-            WHERE ${encrypted} AND ${quoteIdent(column)} <> '' ORDER BY 1`,
+           SELECT ${secretLabel(table, secret)} AS name, ${column} AS token FROM ${quoteTable(schema, table.name)}
+            WHERE ${secretIsToken(secret)} AND ${column} <> '' ORDER BY 1`,
       );
       for (;;) {
-        const { rows } = await client.query<{ name: string | null; token: string }>(
+        const { rows } = await client.query<{ name: string; token: string }>(
           `FETCH ${BATCH} FROM lifeboat_secrets`,
         );
-        for (const { name, token } of rows) {
-          if (!canRead(keys, token)) names.push(describe(table, name, column));
-        }
+        names.push(...rows.filter(({ token }) => !canRead(keys, token)).map(({ name }) => name));
         if (rows.length < BATCH) break;
       }
       await client.query('CLOSE lifeboat_secrets');
@@ -46,7 +41,16 @@ export async function findUnreadableSecrets(
   return names;
 }
 
-function describe(table: ResolvedTable, name: string | null, column: string): string {
-  const subject = `${table.name} ${name ?? '(no name)'}`;
-  return table.secrets.length > 1 ? `${subject} (${column})` : subject;
+/** SQL: whether a secret is stored as a Fernet token. Without a flag its form tells (airflow/models/trigger.py). */
+export function secretIsToken({ column, flag }: SecretColumn): string {
+  return flag === undefined ? `${quoteIdent(column)} NOT LIKE '{%'` : quoteIdent(flag);
+}
+
+/** SQL: what a person calls this secret, such as "connection NAME (password)". */
+export function secretLabel(table: ResolvedTable, { column }: SecretColumn): string {
+  const name = quoteIdent(
+    table.restore.kind === 'merge' ? (table.restore.by[0] ?? 'id') : (table.key[0] ?? 'id'),
+  );
+  const suffix = table.secrets.length > 1 ? ` || ${quoteLiteral(` (${column})`)}` : '';
+  return `${quoteLiteral(`${table.name} `)} || coalesce(${name}::text, '(no name)')${suffix}`;
 }

@@ -20,7 +20,17 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
   list: [],
   show: [],
   verify: [],
-  restore: ['clean', 'variables', 'connections', 'pause-state', 'tables', 'dry-run', 'yes'],
+  restore: [
+    'clean',
+    'variables',
+    'connections',
+    'pause-state',
+    'tables',
+    'unreadable',
+    'encrypt-clear',
+    'dry-run',
+    'yes',
+  ],
   activate: ['dags', 'dry-run'],
   cleanup: ['dry-run', 'yes'],
   prune: [

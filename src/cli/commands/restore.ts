@@ -38,6 +38,19 @@ export const restoreCommand: Command = {
       group: GROUP,
       describe: 'Only these tables, and those that they refer to',
     },
+    {
+      name: 'unreadable',
+      kind: 'text',
+      group: GROUP,
+      choices: ['keep'],
+      describe: 'Restore secrets that no known key reads as they are, when the target has another Fernet key',
+    },
+    {
+      name: 'encrypt-clear',
+      kind: 'switch',
+      group: GROUP,
+      describe: 'Encrypt secrets that the source stored in clear with the target’s Fernet key',
+    },
     DRY_RUN,
     YES,
   ],
@@ -64,6 +77,7 @@ async function run(input: CommandInput): Promise<Outcome> {
 async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<RestoreRequest> {
   const { args } = input;
   const { environment, fernetKeys } = await openEnvironment(input);
+  const { resolveSourceFernetKeys } = await import('../../config.ts');
   const tables = args.list('tables');
   return {
     environment,
@@ -76,6 +90,9 @@ async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<Res
     connections: args.text('connections') as MergeStrategy,
     pauseState: args.text('pause-state') as PauseState,
     ...(tables === undefined ? {} : { tables }),
+    sourceFernetKeys: resolveSourceFernetKeys(input.host.env),
+    unreadable: args.text('unreadable') === 'keep' ? 'keep' : 'refuse',
+    encryptClear: args.switch('encrypt-clear'),
     confirm: (plan) => {
       const deletes = plan.tables.reduce((sum, one) => sum + one.deletes, 0);
       const deleting = deletes === 0 ? '' : `deletes ${counted(deletes, 'row')} of history and `;

@@ -39,7 +39,16 @@ function stateFacts(loaded: Loaded): string {
     ['Unfinished tasks', byState(loaded.unfinishedTasks)],
     ['Variables', mergeText(loaded.variables)],
     ['Connections', mergeText(loaded.connections)],
+    ...secretFacts(loaded),
   ]);
+}
+
+function secretFacts({ secrets }: Loaded): readonly (readonly [string, string])[] {
+  const done = [
+    secrets.reencrypted > 0 ? `${count(secrets.reencrypted)} written anew for the target’s Fernet key` : '',
+    secrets.encrypted > 0 ? `${count(secrets.encrypted)} that were in clear encrypted` : '',
+  ].filter((text) => text !== '');
+  return done.length === 0 ? [] : [['Secrets', done.join(', ')]];
 }
 
 function byState(counts: Readonly<Record<string, number>>): string {
