@@ -21,7 +21,9 @@ test('a proxy goes silent after so many bytes, and goes on', async () => {
 
   proxy.blackhole(1_000_000);
   const held = client.query<{ x: string }>(BIG);
-  await vi.waitFor(() => { expect(proxy.bytes.toClient).toBeGreaterThan(1_000_000); }, 20_000);
+  await vi.waitFor(() => {
+    expect(proxy.bytes.toClient).toBeGreaterThan(1_000_000);
+  }, 20_000);
   const silence = new Promise((resolve) => setTimeout(resolve, 300, 'silence'));
   expect(await Promise.race([held, silence])).toBe('silence');
   expect(proxy.bytes.toClient).toBeLessThan(5_000_000);

@@ -55,8 +55,9 @@ describe.each(MINORS)('Airflow %s', (minor) => {
           .columns.map(({ name }) => name)
           .sort(),
       );
-      for (const { name, reason } of table.leftOutColumns)
-        {expect(reason.length, name).toBeGreaterThan(10);}
+      for (const { name, reason } of table.leftOutColumns) {
+        expect(reason.length, name).toBeGreaterThan(10);
+      }
     }
   });
 
