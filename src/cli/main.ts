@@ -38,6 +38,8 @@ const fatal = new Promise<never>((_resolve, reject) => {
 // It is raced, not awaited: a late failure after the end is no unhandled rejection.
 fatal.catch(() => undefined);
 
+// Should the work ever stop without an end, Node would leave with its own 13, which here means "unsupported".
+process.exitCode = EXIT_CODES.failed;
 process.exitCode = await run({
   argv,
   env: process.env,

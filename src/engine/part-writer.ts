@@ -75,7 +75,13 @@ export async function writePart(
 /** Resolves when the block has been compressed: from then on its memory may be used again. */
 function writeBlock(packer: Transform, block: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
+    // A packer that is destroyed while its output is full never answers the write.
+    const onClose = (): void => {
+      reject(toError(packer.errored ?? 'The compression was stopped.'));
+    };
+    packer.once('close', onClose);
     packer.write(block, (error) => {
+      packer.off('close', onClose);
       if (error) {
         reject(error);
       } else {

@@ -76,7 +76,7 @@ const STATEMENTS = EXHAUSTIVE
   : ['LOCK TABLE "', 'TRUNCATE "', 'RESTART WITH', 'COMMIT\0'];
 const SHARES = EXHAUSTIVE
   ? Array.from({ length: 40 }, (_, at) => (at + 1) / 41)
-  : [0.02, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 0.95];
+  : [0.05, 0.25, 0.5, 0.75, 0.95];
 /** After every so many kills the next try is made at once. */
 const TRY_EVERY = EXHAUSTIVE ? 4 : 8;
 /** Seconds after which the server must have let go of a killed client: client_connection_check_interval is 2. */

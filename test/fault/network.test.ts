@@ -10,6 +10,7 @@ import { startProxy, type TcpProxy } from '../helpers/tcp-proxy.ts';
 import {
   backupRequest,
   context,
+  EXHAUSTIVE,
   failure,
   growLog,
   makeDifferent,
@@ -79,7 +80,7 @@ describe('a connection that goes silent', () => {
     await noSessions(await source.client(), source);
   });
 
-  test.each([0.3, 0.9])('in the middle of a restore, after %f of it: the target as it was', async (share) => {
+  test.each(EXHAUSTIVE ? [0.1, 0.3, 0.9] : [0.6])('in the middle of a restore, after %f of it: the target as it was', async (share) => {
     const proxy: TcpProxy = await startProxy(serverOf(target.url), () => {
       if (proxy.bytes.toTarget > bytesIn * share) proxy.blackhole();
       return 'pass';

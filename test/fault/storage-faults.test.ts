@@ -22,6 +22,7 @@ import {
   context,
   EXHAUSTIVE,
   failure,
+  growLog,
   makeDifferent,
   objectsIn,
   pruneRequest,
@@ -88,6 +89,26 @@ describe('every storage call of a backup fails once', () => {
       }
     }
   });
+});
+
+describe('a storage that fails while a large part waits for it', () => {
+  test('ends the backup, although the compression is full and nobody reads it', async () => {
+    const large = await createDatabase();
+    await growLog(await large.client(), 20_000);
+    const error = new LifeboatError('failed', 'Full.', { next: 'Make room.' });
+    const full: Storage = {
+      ...createMemoryStorage(),
+      async write(_key, body) {
+        if (body instanceof Uint8Array) return;
+        const chunks = body[Symbol.asyncIterator]();
+        await chunks.next();
+        // Meanwhile the compression fills its output and the socket is paused.
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        throw error;
+      },
+    };
+    expect(await failure(backup(context(full), backupRequest(large, { jobs: 1 })))).toBe(error);
+  }, 20_000);
 });
 
 describe('every storage call of a restore fails once', () => {
