@@ -28,7 +28,7 @@ export class DialError extends Error {
   }
 }
 
-export function isSocketDirectory(host: string): boolean {
+function isSocketDirectory(host: string): boolean {
   return host.startsWith('/');
 }
 

@@ -7,7 +7,7 @@ import { LifeboatError } from '../errors.ts';
 import { firstGiven } from './given.ts';
 import type { TlsAttempt } from './target.ts';
 
-export const SSL_MODES: readonly SslMode[] = [
+const SSL_MODES: readonly SslMode[] = [
   'disable',
   'allow',
   'prefer',

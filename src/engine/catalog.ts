@@ -66,7 +66,7 @@ export async function listBackups(
   return { entries, incomplete: listing.incomplete.map((backup) => backup.backupId) };
 }
 
-export async function readManifest(
+async function readManifest(
   storage: Storage,
   backupId: string,
   signal: AbortSignal,

@@ -18,7 +18,7 @@ export function backupTime(backupId: string): number {
   return Date.parse(`${y}-${mo}-${d}T${h}:${mi}:${s}.${ms}Z`);
 }
 
-export function backupPrefix(backupId: string): string {
+function backupPrefix(backupId: string): string {
   return `${BACKUPS}${backupId}/`;
 }
 

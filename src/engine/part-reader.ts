@@ -14,7 +14,7 @@ import { isInflateError } from './verify-parts.ts';
  *
  * @throws LifeboatError 'integrity' when bytes, hash or row count differ.
  */
-export async function loadPart(
+async function loadPart(
   ctx: EngineContext,
   client: Client,
   copySql: string,

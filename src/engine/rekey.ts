@@ -44,7 +44,7 @@ export interface Rekeying {
 }
 
 /** What the two sides' keys mean for the secrets of a backup. Pure. */
-export function rekeyingNeeded(
+function rekeyingNeeded(
   request: RekeyRequest,
 ): 'no target key' | 'same key' | 'other key' | 'source unknown' {
   const { targetKeys, storedFingerprints } = request;

@@ -114,7 +114,7 @@ export async function mapLookups(
 }
 
 /** NULL equals NULL here, in a form that PostgreSQL can hash (IS NOT DISTINCT FROM cannot be). */
-export function sameKey(by: readonly string[]): string {
+function sameKey(by: readonly string[]): string {
   return by
     .map(quoteIdent)
     .map((c) => `coalesce(s.${c}, '') = coalesce(t.${c}, '') AND (s.${c} IS NULL) = (t.${c} IS NULL)`)

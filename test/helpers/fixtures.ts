@@ -13,7 +13,7 @@ export type FixtureKind = 'data' | 'fresh';
 /** Fernet key of all fixtures; every secret in them is fake. */
 export const FIXTURE_FERNET_KEY = 'Zm9vYmFyZm9vYmFyZm9vYmFyZm9vYmFyZm9vYmFyMDA=';
 
-export function fixturePath(kind: FixtureKind, version: FixtureVersion): string {
+function fixturePath(kind: FixtureKind, version: FixtureVersion): string {
   return fileURLToPath(new URL(`../fixtures/airflow/${kind}-${version}.sql.gz`, import.meta.url));
 }
 
