@@ -80,23 +80,26 @@ describe('a connection that goes silent', () => {
     await noSessions(await source.client(), source);
   });
 
-  test.each(EXHAUSTIVE ? [0.1, 0.3, 0.9] : [0.6])('in the middle of a restore, after %f of it: the target as it was', async (share) => {
-    const proxy: TcpProxy = await startProxy(serverOf(target.url), () => {
-      if (proxy.bytes.toTarget > bytesIn * share) proxy.blackhole();
-      return 'pass';
-    });
-    const started = performance.now();
-    const ctx = context(storage, { stallMs: STALL_MS });
-    const error = await failure(restore(ctx, restoreRequest({ url: throughPort(target.url, proxy.port) })));
-    expect(error.message).toMatch(/is dead: /);
-    expect(performance.now() - started).toBeLessThan(LIMIT_MS);
-    // The server's side of it ends when its keep-alive does; here, with the proxy.
-    await proxy.close();
-    await noSessions(observer, target);
-    expect(await databaseFingerprint(observer)).toEqual(untouched);
-    await restore(context(storage), restoreRequest(target));
-    expect(await databaseFingerprint(observer)).toEqual(restored);
-  });
+  test.each(EXHAUSTIVE ? [0.1, 0.3, 0.9] : [0.6])(
+    'in the middle of a restore, after %f of it: the target as it was',
+    async (share) => {
+      const proxy: TcpProxy = await startProxy(serverOf(target.url), () => {
+        if (proxy.bytes.toTarget > bytesIn * share) proxy.blackhole();
+        return 'pass';
+      });
+      const started = performance.now();
+      const ctx = context(storage, { stallMs: STALL_MS });
+      const error = await failure(restore(ctx, restoreRequest({ url: throughPort(target.url, proxy.port) })));
+      expect(error.message).toMatch(/is dead: /);
+      expect(performance.now() - started).toBeLessThan(LIMIT_MS);
+      // The server's side of it ends when its keep-alive does; here, with the proxy.
+      await proxy.close();
+      await noSessions(observer, target);
+      expect(await databaseFingerprint(observer)).toEqual(untouched);
+      await restore(context(storage), restoreRequest(target));
+      expect(await databaseFingerprint(observer)).toEqual(restored);
+    },
+  );
 });
 
 describe('a connection that is reset', () => {
