@@ -114,6 +114,7 @@ function interruption(signal: AbortSignal | undefined): LifeboatError {
     'interrupted',
     'Interrupted: the work on the database was cancelled and rolled back.',
     {
+      next: 'Run the same command again; nothing needs to be cleaned up before.',
       cause: reason,
     },
   );

@@ -7,14 +7,7 @@ import { LifeboatError } from '../errors.ts';
 import { firstGiven } from './given.ts';
 import type { TlsAttempt } from './target.ts';
 
-const SSL_MODES: readonly SslMode[] = [
-  'disable',
-  'allow',
-  'prefer',
-  'require',
-  'verify-ca',
-  'verify-full',
-];
+const SSL_MODES: readonly SslMode[] = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'];
 export type SslMode = 'disable' | 'allow' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
 
 type Parameters = ReadonlyMap<string, string>;

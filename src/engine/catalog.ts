@@ -66,11 +66,7 @@ export async function listBackups(
   return { entries, incomplete: listing.incomplete.map((backup) => backup.backupId) };
 }
 
-async function readManifest(
-  storage: Storage,
-  backupId: string,
-  signal: AbortSignal,
-): Promise<Manifest> {
+async function readManifest(storage: Storage, backupId: string, signal: AbortSignal): Promise<Manifest> {
   // The schema validator takes longer to load than all the rest; an empty catalog and --help must not pay for it.
   const { decodeManifest, MAX_MANIFEST_BYTES } = await import('./manifest-file.ts');
   const chunks: Uint8Array[] = [];

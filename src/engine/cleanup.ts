@@ -57,7 +57,7 @@ export async function cleanup(ctx: EngineContext, request: CleanupRequest): Prom
 }
 
 /** Pure: what cleanup deletes and what it leaves alone. */
-export function planCleanup(state: TargetState): CleanupPlan {
+function planCleanup(state: TargetState): CleanupPlan {
   const history = state.tables.filter((table) => table.restore.kind === 'history');
   const cleaned = new Set(history.map((table) => table.name));
   return {

@@ -81,7 +81,7 @@ async function sweep(ctx: EngineContext, dryRun: boolean): Promise<readonly Left
 }
 
 /** Pure: what goes, what stays, and why. */
-export function planPrune(
+function planPrune(
   listing: Listing,
   unreadable: readonly string[],
   request: PruneRequest,

@@ -46,7 +46,7 @@ export function context(storage: Storage, overrides: Partial<EngineContext> = {}
   };
 }
 
-export function environmentOf(database: { readonly url: string }): DatabaseTarget {
+function environmentOf(database: { readonly url: string }): DatabaseTarget {
   return parseAirflowUrl(database.url, {}, 'public');
 }
 

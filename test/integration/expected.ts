@@ -122,7 +122,7 @@ const NOT_BACKED_UP = { scheduler_lock: null, last_pickled: null, pickle_id: nul
  * Everything in which a restored database may differ from its source, and why. What is not here must be equal; what is
  * here is predicted, not ignored.
  */
-export const DIFFERENCES: readonly Difference[] = [
+const DIFFERENCES: readonly Difference[] = [
   {
     tables: [
       'serialized_dag',

@@ -93,11 +93,7 @@ describe('with a checksum that is right', () => {
     ['of another backup', (one) => (one.backupId = '20261121T013012345Z-000000'), /belongs to backup/],
     ['without tables', (one) => delete one.tables, /tables/],
     ['with a member of its own', (one) => (one.extra = 1), /additional|must NOT/i],
-    [
-      'with rows that are text',
-      (one) => (one.totals = { tables: 1, rows: '3', parts: 1, bytes: 1 }),
-      /rows/,
-    ],
+    ['with rows that are text', (one) => (one.totals = { tables: 1, rows: '3', parts: 1, bytes: 1 }), /rows/],
   ])('%s is refused', (_, change, message) => {
     const problem = problemOf(resealed(change));
     expect(problem.kind).toBe('integrity');
