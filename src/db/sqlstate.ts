@@ -70,7 +70,8 @@ interface Facts {
 
 function factsOf(error: DatabaseError): Facts {
   const copy = COPY_CONTEXT.exec(error.where ?? '');
-  const table = error.table ?? copy?.[1];
+  // A restore's temporary table stands for the table it fills; its own name would tell nobody anything.
+  const table = (error.table ?? copy?.[1])?.replace(/^lifeboat_stage_/, '');
   const column = error.column ?? copy?.[3];
   return {
     ...(table ? { table } : {}),
