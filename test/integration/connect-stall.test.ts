@@ -196,7 +196,8 @@ describe('a connection that is only slow', () => {
     const { client, told } = await watched();
     const asking = client.query('SELECT pg_sleep(0.1)');
     proxy.blackhole();
-    await sleep(STALL_MS * 2.5);
+    // The verdict needs a whole interval without a byte, and as long again in grace: two at the least.
+    await sleep(STALL_MS * 1.5);
     proxy.resume();
     await asking;
     await sleep(PATIENCE_MS);
