@@ -68,19 +68,26 @@ export async function publish(
     secrets: { mode: 'ciphertext', fernetKeys: request.fernetKeys.map(fernetFingerprint) },
     tables,
     leftOut: plan.leftOut,
-    totals: {
-      tables: tables.length,
-      rows: tables.reduce((sum, table) => sum + table.rows, 0),
-      parts: tables.reduce((sum, table) => sum + table.parts.length, 0),
-      bytes: tables.reduce(
-        (sum, table) => sum + table.parts.reduce((bytes, part) => bytes + part.bytes, 0),
-        0,
-      ),
-    },
+    totals: totalsOf(tables),
     durationSeconds: (ctx.now().getTime() - done.started.getTime()) / 1000,
   };
+  return writeManifest(ctx, unsealed);
+}
+
+export function totalsOf(tables: readonly ManifestTable[]): Manifest['totals'] {
+  const parts = tables.flatMap((table) => table.parts);
+  return {
+    tables: tables.length,
+    rows: tables.reduce((sum, table) => sum + table.rows, 0),
+    parts: parts.length,
+    bytes: parts.reduce((sum, part) => sum + part.bytes, 0),
+  };
+}
+
+/** Create-only: of two writers of one id exactly one succeeds. */
+export async function writeManifest(ctx: EngineContext, unsealed: UnsealedManifest): Promise<Manifest> {
   const bytes = encodeManifest(unsealed);
   ctx.signal.throwIfAborted();
-  await ctx.storage.write(manifestKey(backupId), bytes, { createOnly: true, signal: ctx.signal });
+  await ctx.storage.write(manifestKey(unsealed.backupId), bytes, { createOnly: true, signal: ctx.signal });
   return JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
 }

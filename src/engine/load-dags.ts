@@ -34,8 +34,11 @@ export async function loadDags(
   );
   const fresh = inserted.rows.map((row: { dag_id: string }) => row.dag_id);
   const paused = { backup: 's.is_paused', paused: 'true', unchanged: 't.is_paused' }[request.pauseState];
+  // A backup that does not know where the schedule stands leaves it to the target.
+  const next = NEXT_RUN.filter((column) => stored.columns.includes(column));
+  const changes = [`is_paused = ${paused}`, ...next.map((column) => `${column} = s.${column}`)];
   const updated = await client.query(
-    `UPDATE ${target} t SET is_paused = ${paused}, ${NEXT_RUN.map((column) => `${column} = s.${column}`).join(', ')}
+    `UPDATE ${target} t SET ${changes.join(', ')}
        FROM ${stageName(table.name)} s WHERE t.dag_id = s.dag_id AND NOT (s.dag_id = ANY ($1::text[]))`,
     [fresh],
   );

@@ -15,10 +15,7 @@ export interface PartJob {
   readonly compression: Compression;
 }
 
-/**
- * Streams one COPY into one stored object: server → blocks → compression (on libuv's threads) → hash of what is stored →
- * storage. Each stage waits for the next, so memory is a few blocks whatever the size of the part.
- */
+/** One COPY as one stored object. */
 export async function writePart(
   client: Client,
   storage: Storage,
@@ -27,6 +24,21 @@ export async function writePart(
   signal: AbortSignal,
 ): Promise<ManifestPart & { readonly rawBytes: number }> {
   const source = copyOut(client, job.sql, signal);
+  const stored = await storeBlocks(storage, job, source.blocks, onBytes, signal);
+  return { key: job.key, rows: source.rows(), ...stored };
+}
+
+/**
+ * Streams blocks into one stored object: source → compression (on libuv's threads) → hash of what is stored → storage.
+ * Each stage waits for the next, so memory is a few blocks whatever the size of the part.
+ */
+export async function storeBlocks(
+  storage: Storage,
+  job: Pick<PartJob, 'key' | 'compression'>,
+  blocks: AsyncIterable<Uint8Array>,
+  onBytes: (rawBytes: number) => void,
+  signal: AbortSignal,
+): Promise<{ readonly bytes: number; readonly sha256: string; readonly rawBytes: number }> {
   const hash = createHash('sha256');
   let bytes = 0;
   let rawBytes = 0;
@@ -37,7 +49,7 @@ export async function writePart(
 
   const feed = async (): Promise<void> => {
     try {
-      for await (const block of source.blocks) {
+      for await (const block of blocks) {
         signal.throwIfAborted();
         rawBytes += block.length;
         onBytes(block.length);
@@ -69,7 +81,7 @@ export async function writePart(
   }
   if (written.status === 'rejected') throw written.reason;
   if (fed.status === 'rejected') throw fed.reason;
-  return { key: job.key, rows: source.rows(), bytes, sha256: hash.digest('hex'), rawBytes };
+  return { bytes, sha256: hash.digest('hex'), rawBytes };
 }
 
 /** Resolves when the block has been compressed: from then on its memory may be used again. */
