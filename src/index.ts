@@ -2,6 +2,7 @@ export { activate } from './engine/activate.ts';
 export { backup } from './engine/backup.ts';
 export { listBackups, resolveBackup } from './engine/catalog.ts';
 export { cleanup } from './engine/cleanup.ts';
+export { exportBackup } from './engine/export.ts';
 export { prune } from './engine/prune.ts';
 export { restore } from './engine/restore.ts';
 export { verify } from './engine/verify.ts';

@@ -1,7 +1,8 @@
 import type { BackupPlan, CleanupPlan, PrunePlan, RestorePlan } from './plans.ts';
 
 /** A phase is one step of a command that a person would name; progress is counted within it. */
-export type Phase = 'check' | 'backup' | 'verify' | 'clean' | 'load' | 'finish' | 'prune';
+export type Phase =
+  'check' | 'backup' | 'verify' | 'clean' | 'load' | 'finish' | 'prune' | 'export' | 'compare';
 
 /** What the engine reports while it works. Text with progress bars, JSON lines and test collectors consume it. */
 export type LifeboatEvent =

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
 import type { Client } from 'pg';
 import copyStreams from 'pg-copy-streams';
@@ -6,6 +5,7 @@ import { LifeboatError, ObjectNotFoundError } from '../errors.ts';
 import type { EngineContext } from './api.ts';
 import { decompressor } from './codec.ts';
 import type { ManifestPart, ManifestTable } from './manifest.ts';
+import { provenBytes } from './proven-bytes.ts';
 import { isInflateError } from './verify-parts.ts';
 
 /**
@@ -21,19 +21,8 @@ async function loadPart(
   part: ManifestPart,
   onBytes: (storedBytes: number) => void,
 ): Promise<void> {
-  const hash = createHash('sha256');
-  let bytes = 0;
-  async function* proven(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    for await (const chunk of source) {
-      hash.update(chunk);
-      bytes += chunk.length;
-      onBytes(chunk.length);
-      yield chunk;
-    }
-    if (bytes !== part.bytes || hash.digest('hex') !== part.sha256) {
-      throw changed(part, 'its bytes are not those that were checked');
-    }
-  }
+  const proven = (source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> =>
+    provenBytes(source, part, onBytes, () => changed(part, 'its bytes are not those that were checked'));
   let loaded: number | null;
   try {
     // The storage first: a COPY that fails while nothing is connected to it yet would end the process.

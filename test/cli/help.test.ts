@@ -10,6 +10,7 @@ const COMMANDS = [
   'activate',
   'cleanup',
   'prune',
+  'export',
   'doctor',
   'demo',
 ] as const;
@@ -45,6 +46,7 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'dry-run',
     'yes',
   ],
+  export: ['to', 'format', 'tables', 'with-secrets'],
   doctor: [],
   demo: [],
 };
@@ -61,6 +63,7 @@ const USES: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> = {
   activate: [...ENVIRONMENT, ...STORAGE],
   cleanup: ENVIRONMENT,
   prune: STORAGE,
+  export: STORAGE,
   doctor: [...ENVIRONMENT, ...STORAGE],
   demo: [],
 };

@@ -117,6 +117,8 @@ const FLAGS = new Set(
 const FOREIGN_FLAGS = [
   ...['--omit', '--ignore-scripts', '--no-owner', '--single-transaction'],
   ...['--detach', '--wait'],
+  // Of airflow connections import.
+  '--overwrite',
 ];
 
 const SCRIPTS = Object.keys(

@@ -4,6 +4,7 @@ import { backupCommand } from './backup.ts';
 import { cleanupCommand } from './cleanup.ts';
 import { demoCommand } from './demo.ts';
 import { doctorCommand } from './doctor.ts';
+import { exportCommand } from './export.ts';
 import { listCommand } from './list.ts';
 import { pruneCommand } from './prune.ts';
 import { restoreCommand } from './restore.ts';
@@ -20,6 +21,7 @@ export const COMMANDS: readonly Command[] = [
   activateCommand,
   cleanupCommand,
   pruneCommand,
+  exportCommand,
   doctorCommand,
   demoCommand,
 ];

@@ -12,6 +12,8 @@ const PHASES: Readonly<Record<Phase, string>> = {
   load: 'Loading',
   finish: 'Finishing',
   prune: 'Pruning',
+  compare: 'Comparing',
+  export: 'Exporting',
 };
 
 /** Remembers when each phase began, which is all that rate and time left need. */
