@@ -50,6 +50,9 @@ export function settingsEntry(stored: ManifestTable, row: StoredRow): SettingsEn
     const rest = { port: number('port'), schema: field('schema'), extra: field('extra') };
     return named(field('conn_id'), { ...texts, ...rest });
   }
+  // The import of pools ends with a traceback at either, and leaves out all that come after it.
+  if (field('pool')?.trim() === '') return 'its name is empty, and the import of pools stops at it';
+  if (number('slots') === null) return 'it has no slots (NULL), and the import of pools stops at it';
   const deferred = stored.columns.includes('include_deferred')
     ? { include_deferred: field('include_deferred') === 't' }
     : {};

@@ -107,7 +107,10 @@ describe.each(['2.5.1', '2.8.1', '2.11.0'] as const)('%s', (version) => {
     const { rows: pools } = await client.query<Record<string, unknown> & { pool: string }>(
       'SELECT * FROM slot_pool',
     );
-    const bare = new Map(pools.map(({ pool, ...rest }) => [pool, without(rest, 'id')]));
+    // At the others Airflow's import stops.
+    const importable = pools.filter(({ pool, slots }) => pool.trim() !== '' && slots !== null);
+    expect(importable.length).toBeLessThan(pools.length);
+    const bare = new Map(importable.map(({ pool, ...rest }) => [pool, without(rest, 'id')]));
     expect(jsonOf(json, 'pools.json')).toEqual(bare);
     // 2.5 and 2.6 refuse a pool with three fields.
     expect('include_deferred' in (bare.get('default_pool') ?? {})).toBe(version !== '2.5.1');
