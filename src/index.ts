@@ -3,6 +3,7 @@ export { backup } from './engine/backup.ts';
 export { listBackups, resolveBackup } from './engine/catalog.ts';
 export { cleanup } from './engine/cleanup.ts';
 export { exportBackup } from './engine/export.ts';
+export { diff } from './engine/diff/diff.ts';
 export { prune } from './engine/prune.ts';
 export { restore } from './engine/restore.ts';
 export { verify } from './engine/verify.ts';

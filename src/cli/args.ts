@@ -5,6 +5,8 @@ import type { Flag } from './flags.ts';
 export interface Args {
   /** The BACKUP that was named; empty for commands without one. */
   readonly backup: string;
+  /** The second backup, where the command takes one and it was named. */
+  readonly other?: string;
   switch(name: string): boolean;
   text(name: string): string | undefined;
   list(name: string): readonly string[] | undefined;
@@ -16,6 +18,7 @@ export function createArgs(
   flags: readonly Flag[],
   values: ReadonlyMap<string, unknown>,
   backup: string,
+  other?: string,
 ): Args {
   const kinds = new Map(flags.map((flag) => [flag.name, flag]));
   function value(name: string, kind: Flag['kind']): unknown {
@@ -25,6 +28,7 @@ export function createArgs(
   }
   return {
     backup,
+    ...(other === undefined ? {} : { other }),
     switch: (name) => value(name, 'switch') === true,
     text: (name) => value(name, 'text') as string | undefined,
     list: (name) => value(name, 'list') as readonly string[] | undefined,

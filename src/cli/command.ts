@@ -35,6 +35,8 @@ export interface Command {
   /** More, for the command's own help. */
   readonly details?: string;
   readonly takesBackup?: boolean;
+  /** A second backup may follow the first. */
+  readonly takesOther?: boolean;
   readonly flags: readonly Flag[];
   /** The groups of global flags that the command uses. */
   readonly uses: readonly GlobalGroup[];

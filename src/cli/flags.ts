@@ -108,6 +108,11 @@ export function strategyFlag(name: 'variables' | 'connections'): Flag {
   };
 }
 
+export const POSITIONAL_OTHER: { readonly name: string; readonly describe: string } = {
+  name: 'other',
+  describe: 'Another backup of the same storage, named in the same ways',
+};
+
 export const POSITIONAL_BACKUP: { readonly name: string; readonly describe: string } = {
   name: 'backup',
   describe: 'Backup id, a unique prefix of one, latest or latest-verified',

@@ -4,7 +4,7 @@ import { LifeboatError, toError } from '../errors.ts';
 import { createArgs, readValue } from './args.ts';
 import type { Args } from './args.ts';
 import type { Command } from './command.ts';
-import { GLOBAL_FLAGS, POSITIONAL_BACKUP } from './flags.ts';
+import { GLOBAL_FLAGS, POSITIONAL_BACKUP, POSITIONAL_OTHER } from './flags.ts';
 import type { Flag } from './flags.ts';
 import { checkSwitches, explain } from './usage.ts';
 
@@ -93,15 +93,18 @@ function buildParser(options: ParseOptions, onCommand: OnCommand): Argv {
 
 function addCommand(parser: Argv, command: Command, onCommand: OnCommand): void {
   parser.command(
-    command.takesBackup === true ? `${command.name} <backup>` : command.name,
+    positions(command).form,
     command.summary,
     (sub) => {
       onCommand(command);
-      const position = command.takesBackup === true ? ' BACKUP' : '';
-      sub.usage(`Usage: $0 ${command.name}${position} [flags]\n\n${command.details ?? command.summary}`);
+      const { usage } = positions(command);
+      sub.usage(`Usage: $0 ${usage} [flags]\n\n${command.details ?? command.summary}`);
       sub.epilogue(examplesText(command));
       if (command.takesBackup === true) {
         sub.positional(POSITIONAL_BACKUP.name, { type: 'string', describe: POSITIONAL_BACKUP.describe });
+      }
+      if (command.takesOther === true) {
+        sub.positional(POSITIONAL_OTHER.name, { type: 'string', describe: POSITIONAL_OTHER.describe });
       }
       for (const flag of command.flags) sub.option(flag.name, yargsOption(flag));
       for (const flag of unusedGlobals(command)) sub.hide(flag.name);
@@ -111,6 +114,13 @@ function addCommand(parser: Argv, command: Command, onCommand: OnCommand): void 
       onCommand(command, values);
     },
   );
+}
+
+/** The command with its positions, as yargs reads it and as people do. */
+function positions({ name, takesBackup, takesOther }: Command): { form: string; usage: string } {
+  if (takesBackup !== true) return { form: name, usage: name };
+  if (takesOther !== true) return { form: `${name} <backup>`, usage: `${name} BACKUP` };
+  return { form: `${name} <backup> [other]`, usage: `${name} BACKUP [OTHER]` };
 }
 
 /** Not yargs' own table of examples, which breaks a command line into two columns' worth of pieces. */
@@ -151,7 +161,8 @@ function collect(command: Command, values: Readonly<Record<string, unknown>>): A
   if (command.takesBackup === true && backup.trim() === '') {
     throw new LifeboatError('usage', `${command.name} needs the name of a backup, and it is empty.`);
   }
-  return createArgs(flags, given, backup);
+  const other = command.takesOther === true ? values[POSITIONAL_OTHER.name] : undefined;
+  return createArgs(flags, given, backup, typeof other === 'string' ? other : undefined);
 }
 
 function asUsageError(

@@ -172,6 +172,74 @@ describe('verify', () => {
   });
 });
 
+describe('diff', () => {
+  test('a backup and its source are equal: 0', async () => {
+    const { code, stdout, stderr } = await lifeboat('diff latest', source);
+    expect(code, stderr).toBe(0);
+    expect(stdout).toMatch(/^Equal: backup .+ and .+, [\d,]+ rows of \d+ tables, in /);
+    expect(stderr).toMatch(/^Comparing task_instance: [\d,]+ rows, /m);
+    const { summary } = checkedLines(await lifeboat(`diff latest ${backupId} --json`));
+    expect(summary).toMatchObject({ exitCode: 0, different: false, otherBackupId: backupId });
+  });
+
+  test('what was lost is 3, told by name and in words', async () => {
+    const other = await createDatabase({ from: 'data' });
+    const client = await other.client();
+    await client.query(
+      `DELETE FROM variable WHERE key = (SELECT min(key) FROM variable); INSERT INTO variable (key, val) VALUES ('brand_new', 'hush');
+       DELETE FROM dag_run WHERE id = (SELECT min(id) FROM dag_run)`,
+    );
+    const { code, stdout, stderr } = await lifeboat(`diff latest --airflow ${other.url}`);
+    expect(code, stderr).toBe(3);
+    expect(stdout).toMatch(/^Different: backup .+ in \d+ tables \(/);
+    expect(stdout).toMatch(/^Table +Backup +Other +Missing +Added +Changed$/m);
+    expect(stdout).toMatch(/^variable added: brand_new$/m);
+    expect(stdout).toMatch(/^Lost: 1 variable\s+\([^)]+\),\s+1 run \(\S+ 1\)/m);
+    expect(stdout).not.toContain('hush');
+    const json = await lifeboat(`diff latest --json --tables variable --airflow ${other.url}`);
+    const { lines, summary } = checkedLines(json);
+    expect(summary).toMatchObject({
+      ok: false,
+      exitCode: 3,
+      different: true,
+      tables: [{ table: 'variable', missing: 1, added: 1, changed: 0, examples: { added: ['brand_new'] } }],
+    });
+    expect(summary).not.toHaveProperty('error');
+    expect(lines).toContainEqual(
+      expect.objectContaining({ event: 'table', phase: 'compare', table: 'variable' }),
+    );
+  });
+
+  test.each([
+    ['diff latest', 2, '--airflow'],
+    ['diff latest latest --airflow postgresql://db/airflow', 2, 'both'],
+    ['diff latest postgresql://airflow:hush@db/airflow', 2, '--airflow'],
+    ['diff latest latest latest', 2, 'latest'],
+    ['diff latest latest --tables dagrun', 2, 'dagrun'],
+    ['diff 1999 latest', 10, 'lifeboat list'],
+    ['diff latest 1999', 10, 'lifeboat list'],
+  ])('%s is %i', async (words, expected, says) => {
+    const { code, stderr } = await lifeboat(words);
+    expect(code, stderr).toBe(expected);
+    expect(stderr).toContain(says);
+    expect(stderr).not.toContain('hush');
+  });
+
+  test('a damaged part is 12, of either side', async () => {
+    const damaged = join(scratch, 'damaged-diff');
+    cpSync(storage, damaged, { recursive: true });
+    const folder = join(damaged, 'backups', backupId, 'tables', 'dag_run');
+    const part = join(folder, readdirSync(folder)[0] ?? '');
+    const bytes = readFileSync(part);
+    bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1;
+    writeFileSync(part, bytes);
+    expect((await lifeboat(`diff latest --storage ${damaged}`, source)).code).toBe(12);
+    const second = await lifeboat(`backup --storage ${damaged}`, source);
+    expect(second.code, second.stderr).toBe(0);
+    expect((await lifeboat(`diff latest ${backupId} --storage ${damaged}`)).code).toBe(12);
+  });
+});
+
 describe('restore', () => {
   test('--dry-run prints the target and the plan, and touches nothing', async () => {
     const fresh = await createDatabase({ from: 'fresh' });

@@ -6,6 +6,7 @@ const COMMANDS = [
   'list',
   'show',
   'verify',
+  'diff',
   'restore',
   'activate',
   'cleanup',
@@ -21,6 +22,7 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
   list: [],
   show: [],
   verify: [],
+  diff: ['tables'],
   restore: [
     'clean',
     'variables',
@@ -59,6 +61,7 @@ const USES: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> = {
   list: STORAGE,
   show: STORAGE,
   verify: [...ENVIRONMENT, ...STORAGE],
+  diff: [...ENVIRONMENT, ...STORAGE],
   restore: [...ENVIRONMENT, ...STORAGE],
   activate: [...ENVIRONMENT, ...STORAGE],
   cleanup: ENVIRONMENT,

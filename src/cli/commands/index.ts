@@ -3,6 +3,7 @@ import { activateCommand } from './activate.ts';
 import { backupCommand } from './backup.ts';
 import { cleanupCommand } from './cleanup.ts';
 import { demoCommand } from './demo.ts';
+import { diffCommand } from './diff.ts';
 import { doctorCommand } from './doctor.ts';
 import { exportCommand } from './export.ts';
 import { listCommand } from './list.ts';
@@ -17,6 +18,7 @@ export const COMMANDS: readonly Command[] = [
   listCommand,
   showCommand,
   verifyCommand,
+  diffCommand,
   restoreCommand,
   activateCommand,
   cleanupCommand,

@@ -1,0 +1,71 @@
+import type { DiffRequest } from '../../engine/api.ts';
+import { LifeboatError } from '../../errors.ts';
+import type { Command, CommandInput, Outcome } from '../command.ts';
+import { openEnvironment, withEngine } from '../context.ts';
+
+export const diffCommand: Command = {
+  name: 'diff',
+  summary: 'Compare a backup with a database or another backup: what was lost, added, changed',
+  details:
+    'Compares BACKUP with OTHER, or with the database of --airflow (else LIFEBOAT_AIRFLOW): per table the rows that are missing on the other side, added there, or changed, with examples. Rows are matched by name (a run by dag_id and run_id), not by ids, which a restore may move; secrets are compared by what they hold, read with LIFEBOAT_FERNET_KEY and LIFEBOAT_SOURCE_FERNET_KEY. Both sides are only read. Ends with 3 when a difference was found.',
+  takesBackup: true,
+  takesOther: true,
+  uses: ['environment', 'storage'],
+  flags: [
+    { name: 'tables', kind: 'list', group: 'Diff:', describe: 'Only these tables; else all that both have' },
+  ],
+  examples: [
+    [
+      '$0 diff latest --storage ./backups --airflow postgresql://airflow@db/airflow',
+      'What has the database lost since the backup?',
+    ],
+    ['$0 diff 20261120T01 latest --storage ./backups', 'What happened between two backups?'],
+    ['$0 diff latest --tables variable,connection --json', 'Settings alone, for programs'],
+  ],
+  run,
+};
+
+async function run(input: CommandInput): Promise<Outcome> {
+  const request = await diffRequest(input);
+  const { diff } = await import('../../engine/diff/diff.ts');
+  const result = await withEngine(input, (ctx) => diff(ctx, request));
+  const { diffText } = await import('../text/diff.ts');
+  return {
+    ending: result.different ? 'difference' : 'done',
+    result: { ...result },
+    text: (style) => diffText(result, style),
+  };
+}
+
+async function diffRequest(input: CommandInput): Promise<DiffRequest> {
+  const { args, host } = input;
+  const { resolveFernetKeys, resolveSourceFernetKeys } = await import('../../config.ts');
+  const tables = args.list('tables');
+  return {
+    backup: args.backup,
+    other: await otherSide(input),
+    fernetKeys: [...resolveFernetKeys(host.env), ...resolveSourceFernetKeys(host.env)],
+    ...(tables === undefined ? {} : { tables }),
+  };
+}
+
+/** A backup that is named wins over a database that happens to be configured; two that are named are a mistake. */
+async function otherSide(input: CommandInput): Promise<DiffRequest['other']> {
+  const { args } = input;
+  if (args.other === undefined) return { environment: (await openEnvironment(input)).environment };
+  if (args.text('airflow') !== undefined) {
+    throw new LifeboatError(
+      'usage',
+      'diff compares with another backup or with --airflow, and both are given.',
+      {
+        next: 'Leave one of them out.',
+      },
+    );
+  }
+  if (args.other.trim() === '' || args.other.includes('://')) {
+    throw new LifeboatError('usage', 'The second word of diff is not the name of a backup.', {
+      next: 'Give an id, a unique prefix or latest, or name a database with --airflow.',
+    });
+  }
+  return { backup: args.other };
+}

@@ -1,0 +1,112 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LifeboatError } from '../../errors.ts';
+import type { DiffRequest, DiffResult, DiffTable, EngineContext } from '../api.ts';
+import { resolveBackup } from '../catalog.ts';
+import { createProgress } from '../progress.ts';
+import { planDiff } from './plan.ts';
+import { backupSide, withDatabaseSide } from './sides.ts';
+import type { Side } from './sides.ts';
+import { createTableComparer } from './tables.ts';
+
+/**
+ * Compares a backup with another one, or with a database: per table the rows that the other side lacks, has besides, or
+ * has with other content. Rows are matched by natural keys; ids, which a restore may move, do not count, and references
+ * are compared as the rows that they name.
+ *
+ * Each side is streamed once, and a table that differs a second time for the names. Memory does not grow with the
+ * tables: rows are reduced to 36 bytes, which go to temporary files when they are many.
+ *
+ * @throws LifeboatError 'not-found', 'integrity', 'unsupported', or 'usage' when there is nothing to compare
+ */
+export async function diff(ctx: EngineContext, request: DiffRequest): Promise<DiffResult> {
+  const left = await resolveBackup(ctx, request.backup);
+  const own = backupSide(ctx, left);
+  if ('environment' in request.other) {
+    return withDatabaseSide(ctx, request.other.environment, (side) =>
+      compareSides(ctx, request, left.backupId, own, side),
+    );
+  }
+  const right = await resolveBackup(ctx, request.other.backup);
+  const result = await compareSides(ctx, request, left.backupId, own, backupSide(ctx, right));
+  return { ...result, otherBackupId: right.backupId };
+}
+
+async function compareSides(
+  ctx: EngineContext,
+  request: DiffRequest,
+  backupId: string,
+  left: Side,
+  right: Side,
+): Promise<DiffResult> {
+  const started = ctx.now().getTime();
+  const plan = planDiff(left, right, request.tables);
+  const chosen = plan.tables.filter((table) => table.role === 'compare');
+  ctx.report({
+    event: 'phase',
+    phase: 'compare',
+    message: `Comparing ${chosen.length} tables of ${left.label} with ${right.label}`,
+  });
+  if (left.airflow !== right.airflow) {
+    ctx.report({
+      event: 'warning',
+      code: 'other-version',
+      message: `${left.label} is Airflow ${left.airflow}, ${right.label} is ${right.airflow}: only tables and columns of both are compared.`,
+    });
+  }
+  const tables = await inTemporaryFolder(async (folder) => {
+    const progress = createProgress(ctx, 'compare');
+    const comparer = createTableComparer({
+      folder,
+      left,
+      right,
+      salt: randomBytes(16),
+      fernetKeys: request.fernetKeys,
+      onRead: (table, rows, bytes) => {
+        progress.add(table, rows, bytes);
+      },
+    });
+    try {
+      const done: DiffTable[] = [];
+      for (const table of plan.tables) {
+        ctx.signal.throwIfAborted();
+        const begun = ctx.now().getTime();
+        const { compared, rows, bytes } = await comparer.compare(table);
+        if (!compared) continue;
+        done.push(compared);
+        const seconds = (ctx.now().getTime() - begun) / 1000;
+        ctx.report({ event: 'table', phase: 'compare', table: table.name, rows, bytes, seconds });
+      }
+      progress.end();
+      return done;
+    } finally {
+      comparer.close();
+    }
+  });
+  return {
+    backupId,
+    other: right.label,
+    different: tables.some((one) => one.missing + one.added + one.changed + one.notComparable > 0),
+    tables,
+    notCompared: plan.notCompared,
+    seconds: (ctx.now().getTime() - started) / 1000,
+  };
+}
+
+/** Removed whatever happens; what a killed process leaves are salted hashes, readable by its user alone. */
+async function inTemporaryFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'lifeboat-diff-'));
+  try {
+    return await work(folder);
+  } catch (error) {
+    if ((error as { code?: unknown } | null)?.code !== 'ENOSPC') throw error;
+    throw new LifeboatError('failed', `There is no space left in ${tmpdir()} for the comparison.`, {
+      next: 'It needs up to 36 bytes a row for each side of the largest table; point TMPDIR to a larger disk, or compare fewer --tables.',
+      cause: error,
+    });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,178 @@
+import { pipeline } from 'node:stream/promises';
+import type { Client } from 'pg';
+import { copyOut } from '../../db/copy-out.ts';
+import { quoteIdent, quoteTable } from '../../db/introspect.ts';
+import type { DatabaseTarget } from '../../db/target.ts';
+import { LifeboatError, ObjectNotFoundError } from '../../errors.ts';
+import { findRelease } from '../../versions/heads.ts';
+import { tablesFor } from '../../versions/registry.ts';
+import type { EngineContext } from '../api.ts';
+import type { ResolvedBackup } from '../catalog.ts';
+import { decompressor } from '../codec.ts';
+import { detectEnvironment, newestMinor } from '../detect.ts';
+import type { ManifestPart } from '../manifest.ts';
+import { provenBytes } from '../proven-bytes.ts';
+import { beginReading, withSession } from '../session.ts';
+import { isInflateError } from '../verify-parts.ts';
+import type { SideShape } from './plan.ts';
+import { createRecordSplitter } from './records.ts';
+import type { CsvRecord } from './records.ts';
+
+export interface ReadOptions {
+  readonly onRecord: (record: CsvRecord) => void;
+  /** Bytes of CSV, as they are read. */
+  readonly onBytes?: (bytes: number) => void;
+  /** Asked now and then: true when nothing more of this table is needed. */
+  readonly enough?: () => boolean;
+}
+
+/** One of the two things that are compared. */
+export interface Side extends SideShape {
+  /** Airflow minor, or the releases that share its schema. */
+  readonly airflow: string;
+  rows(table: string): Promise<number>;
+  /** Every row of a table, with these columns in this order, as PostgreSQL's CSV. */
+  read(table: string, columns: readonly string[], options: ReadOptions): Promise<void>;
+}
+
+export function backupSide(ctx: EngineContext, { backupId, manifest }: ResolvedBackup): Side {
+  const release = findRelease(manifest.source.alembicHead);
+  if (!release) {
+    throw new LifeboatError(
+      'unsupported',
+      `Backup ${backupId} is of the unknown Alembic head ${manifest.source.alembicHead}.`,
+      { next: 'Install the Lifeboat that made it, or a newer one.' },
+    );
+  }
+  const tables = new Map(manifest.tables.map((table) => [table.name, table]));
+  return {
+    label: `backup ${backupId}`,
+    airflow: manifest.source.airflow,
+    specs: tablesFor(newestMinor(release)),
+    columns: new Map(manifest.tables.map((table) => [table.name, table.columns])),
+    rows: (name) => Promise.resolve(tables.get(name)?.rows ?? 0),
+    read: async (name, columns, options) => {
+      const stored = tables.get(name);
+      const places = columns.map((column) => stored?.columns.indexOf(column) ?? -1);
+      for (const part of stored?.parts ?? []) {
+        if (options.enough?.() === true) return;
+        ctx.signal.throwIfAborted();
+        await readPart(ctx, part, stored?.columns.length ?? 0, places, options);
+      }
+    },
+  };
+}
+
+/** Streams one part and proves it on the way, as restore does: a damaged backup must not look like a difference. */
+async function readPart(
+  ctx: EngineContext,
+  part: ManifestPart,
+  width: number,
+  places: readonly number[],
+  options: ReadOptions,
+): Promise<void> {
+  let rows = 0;
+  const onRecord = inOrder(places, options.onRecord);
+  const splitter = createRecordSplitter((record) => {
+    rows += 1;
+    if (record.fields !== width) {
+      throw damaged(part, `row ${rows} has ${record.fields} fields instead of ${width}`);
+    }
+    onRecord(record);
+  });
+  const proven = (source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> =>
+    provenBytes(
+      source,
+      part,
+      () => undefined,
+      () => damaged(part, 'its bytes are not what was written'),
+    );
+  try {
+    const stored = await ctx.storage.read(part.key, { signal: ctx.signal });
+    const split = async (chunks: AsyncIterable<Uint8Array>): Promise<void> => {
+      for await (const chunk of chunks) {
+        options.onBytes?.(chunk.length);
+        splitter.add(chunk);
+      }
+    };
+    await pipeline(stored, proven, decompressor(part.key), split, { signal: ctx.signal });
+  } catch (error) {
+    if (error instanceof ObjectNotFoundError) throw damaged(part, 'it is missing');
+    if (isInflateError(error)) throw damaged(part, 'it does not unpack');
+    throw error;
+  }
+  if (!splitter.complete() || rows !== part.rows) {
+    throw damaged(part, `it has ${rows} rows instead of ${part.rows}`);
+  }
+}
+
+function damaged(part: ManifestPart, problem: string): LifeboatError {
+  return new LifeboatError('integrity', `The part ${part.key} is damaged: ${problem}.`, {
+    next: 'Run `lifeboat verify` on the backup, and compare another one.',
+  });
+}
+
+/** The same record with its fields as they were asked for. */
+function inOrder(
+  places: readonly number[],
+  onRecord: (record: CsvRecord) => void,
+): (record: CsvRecord) => void {
+  let current: CsvRecord | undefined;
+  const view = {
+    bytes: new Uint8Array(0) as Uint8Array,
+    fields: places.length,
+    start: (field: number) => current?.start(places[field] ?? 0) ?? 0,
+    end: (field: number) => current?.end(places[field] ?? 0) ?? 0,
+  };
+  return (record) => {
+    current = record;
+    view.bytes = record.bytes;
+    onRecord(view);
+  };
+}
+
+/** Opens a database for reading: one snapshot for everything that `work` reads. */
+export async function withDatabaseSide<T>(
+  ctx: EngineContext,
+  target: DatabaseTarget,
+  work: (side: Side) => Promise<T>,
+): Promise<T> {
+  return withSession(ctx, target, { purpose: 'diff', begin: beginReading }, async (client) => {
+    const { facts, tables } = await detectEnvironment(client, target);
+    const from = (name: string): string => {
+      const only = tables.find((table) => table.name === name)?.only;
+      const where =
+        only === undefined ? '' : ` WHERE ${only.replaceAll('{schema}', quoteIdent(target.schema))}`;
+      return `${quoteTable(target.schema, name)}${where}`;
+    };
+    return work({
+      label: target.name,
+      airflow: facts.airflow,
+      specs: tables,
+      columns: new Map(tables.map((table) => [table.name, table.columns.map((column) => column.name)])),
+      rows: async (name) => {
+        const { rows } = await client.query<{ rows: string }>(
+          `SELECT pg_catalog.count(*) AS rows FROM ${from(name)}`,
+        );
+        return Number(rows[0]?.rows ?? 0);
+      },
+      read: (name, columns, options) =>
+        readTable(ctx, client, `SELECT ${columns.map(quoteIdent).join(', ')} FROM ${from(name)}`, options),
+    });
+  });
+}
+
+async function readTable(
+  ctx: EngineContext,
+  client: Client,
+  select: string,
+  options: ReadOptions,
+): Promise<void> {
+  const splitter = createRecordSplitter(options.onRecord);
+  const copy = copyOut(client, `COPY (${select}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')`, ctx.signal);
+  for await (const block of copy.blocks) {
+    ctx.signal.throwIfAborted();
+    options.onBytes?.(block.length);
+    splitter.add(block);
+  }
+}
