@@ -339,6 +339,26 @@ describe('files', () => {
   });
 });
 
+test('an interrupt leaves nothing behind', async () => {
+  const ctx = engine();
+  await backUp(ctx, await createDatabase());
+  const controller = new AbortController();
+  const to = freshDirectory();
+  let directorySeen = false;
+  const interrupted = {
+    ...ctx,
+    signal: controller.signal,
+    report: ({ event }: { readonly event: string }) => {
+      if (event !== 'progress') return;
+      directorySeen = readdirSync(to).length > 0;
+      controller.abort();
+    },
+  };
+  await expect(run(interrupted, { to, format: 'csv' })).rejects.toThrow('abort');
+  expect(directorySeen).toBe(true);
+  expect(() => readdirSync(to)).toThrow('ENOENT');
+});
+
 test('tables that the format or the backup does not have are usage errors', async () => {
   const ctx = engine();
   await backUp(ctx, await createDatabase(), { tables: ['slot_pool'] });
