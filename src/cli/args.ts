@@ -7,6 +7,8 @@ export interface Args {
   readonly backup: string;
   /** The second backup, where the command takes one and it was named. */
   readonly other?: string;
+  /** The directory or s3:// URL that was named instead of a backup. */
+  readonly directory?: string;
   switch(name: string): boolean;
   text(name: string): string | undefined;
   list(name: string): readonly string[] | undefined;
@@ -19,6 +21,7 @@ export function createArgs(
   values: ReadonlyMap<string, unknown>,
   backup: string,
   other?: string,
+  directory?: string,
 ): Args {
   const kinds = new Map(flags.map((flag) => [flag.name, flag]));
   function value(name: string, kind: Flag['kind']): unknown {
@@ -28,6 +31,7 @@ export function createArgs(
   }
   return {
     backup,
+    ...(directory === undefined ? {} : { directory }),
     ...(other === undefined ? {} : { other }),
     switch: (name) => value(name, 'switch') === true,
     text: (name) => value(name, 'text') as string | undefined,

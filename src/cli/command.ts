@@ -35,6 +35,8 @@ export interface Command {
   /** More, for the command's own help. */
   readonly details?: string;
   readonly takesBackup?: boolean;
+  /** A directory or s3:// URL to read, instead of a backup. */
+  readonly takesDirectory?: boolean;
   /** A second backup may follow the first. */
   readonly takesOther?: boolean;
   readonly flags: readonly Flag[];

@@ -108,6 +108,11 @@ export function strategyFlag(name: 'variables' | 'connections'): Flag {
   };
 }
 
+export const POSITIONAL_DIRECTORY: { readonly name: string; readonly describe: string } = {
+  name: 'dir',
+  describe: 'Where the files are: ./DIR, file:///DIR or s3://BUCKET/PREFIX',
+};
+
 export const POSITIONAL_OTHER: { readonly name: string; readonly describe: string } = {
   name: 'other',
   describe: 'Another backup of the same storage, named in the same ways',

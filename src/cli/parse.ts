@@ -4,7 +4,7 @@ import { LifeboatError, toError } from '../errors.ts';
 import { createArgs, readValue } from './args.ts';
 import type { Args } from './args.ts';
 import type { Command } from './command.ts';
-import { GLOBAL_FLAGS, POSITIONAL_BACKUP, POSITIONAL_OTHER } from './flags.ts';
+import { GLOBAL_FLAGS, POSITIONAL_BACKUP, POSITIONAL_DIRECTORY, POSITIONAL_OTHER } from './flags.ts';
 import type { Flag } from './flags.ts';
 import { checkSwitches, explain } from './usage.ts';
 
@@ -103,6 +103,12 @@ function addCommand(parser: Argv, command: Command, onCommand: OnCommand): void 
       if (command.takesBackup === true) {
         sub.positional(POSITIONAL_BACKUP.name, { type: 'string', describe: POSITIONAL_BACKUP.describe });
       }
+      if (command.takesDirectory === true) {
+        sub.positional(POSITIONAL_DIRECTORY.name, {
+          type: 'string',
+          describe: POSITIONAL_DIRECTORY.describe,
+        });
+      }
       if (command.takesOther === true) {
         sub.positional(POSITIONAL_OTHER.name, { type: 'string', describe: POSITIONAL_OTHER.describe });
       }
@@ -117,7 +123,11 @@ function addCommand(parser: Argv, command: Command, onCommand: OnCommand): void 
 }
 
 /** The command with its positions, as yargs reads it and as people do. */
-function positions({ name, takesBackup, takesOther }: Command): { form: string; usage: string } {
+function positions(command: Command): { form: string; usage: string } {
+  const { name, takesBackup, takesDirectory, takesOther } = command;
+  if (takesDirectory === true) {
+    return { form: `${name} <${POSITIONAL_DIRECTORY.name}>`, usage: `${name} DIR` };
+  }
   if (takesBackup !== true) return { form: name, usage: name };
   if (takesOther !== true) return { form: `${name} <backup>`, usage: `${name} BACKUP` };
   return { form: `${name} <backup> [other]`, usage: `${name} BACKUP [OTHER]` };
@@ -162,7 +172,11 @@ function collect(command: Command, values: Readonly<Record<string, unknown>>): A
     throw new LifeboatError('usage', `${command.name} needs the name of a backup, and it is empty.`);
   }
   const other = command.takesOther === true ? values[POSITIONAL_OTHER.name] : undefined;
-  return createArgs(flags, given, backup, typeof other === 'string' ? other : undefined);
+  const directory = command.takesDirectory === true ? String(values[POSITIONAL_DIRECTORY.name]) : undefined;
+  if (directory?.trim() === '') {
+    throw new LifeboatError('usage', `${command.name} needs a directory or an s3:// URL, and it is empty.`);
+  }
+  return createArgs(flags, given, backup, typeof other === 'string' ? other : undefined, directory);
 }
 
 function asUsageError(

@@ -12,6 +12,7 @@ const COMMANDS = [
   'cleanup',
   'prune',
   'export',
+  'import',
   'doctor',
   'demo',
 ] as const;
@@ -49,6 +50,7 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'yes',
   ],
   export: ['to', 'format', 'tables', 'with-secrets'],
+  import: ['from', 'airflow-version', 'label'],
   doctor: [],
   demo: [],
 };
@@ -67,6 +69,7 @@ const USES: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> = {
   cleanup: ENVIRONMENT,
   prune: STORAGE,
   export: STORAGE,
+  import: STORAGE,
   doctor: [...ENVIRONMENT, ...STORAGE],
   demo: [],
 };

@@ -6,6 +6,7 @@ import { demoCommand } from './demo.ts';
 import { diffCommand } from './diff.ts';
 import { doctorCommand } from './doctor.ts';
 import { exportCommand } from './export.ts';
+import { importCommand } from './import.ts';
 import { listCommand } from './list.ts';
 import { pruneCommand } from './prune.ts';
 import { restoreCommand } from './restore.ts';
@@ -24,6 +25,7 @@ export const COMMANDS: readonly Command[] = [
   cleanupCommand,
   pruneCommand,
   exportCommand,
+  importCommand,
   doctorCommand,
   demoCommand,
 ];
