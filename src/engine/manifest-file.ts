@@ -1,24 +1,14 @@
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { ValidateFunction } from 'ajv';
 import { LifeboatError } from '../errors.ts';
 import { isPartKey } from './layout.ts';
+import { checksumOf, NO_CHECKSUM, replaceChecksum } from './manifest-text.ts';
 import { FORMAT_VERSION } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 
-/** Stands in the place of the checksum while the checksum is computed. */
-const NO_CHECKSUM = '0'.repeat(64);
 /** A manifest of the largest backup is some hundred kilobytes; more is not a manifest. */
 export const MAX_MANIFEST_BYTES: number = 64 * 1024 * 1024;
-
-export type UnsealedManifest = Omit<Manifest, 'checksum'>;
-
-/** The bytes to store: two-space JSON, with the checksum of these very bytes as its last member. */
-export function encodeManifest(manifest: UnsealedManifest): Uint8Array {
-  const text = JSON.stringify({ ...manifest, checksum: NO_CHECKSUM }, null, 2) + '\n';
-  return Buffer.from(replaceChecksum(text, NO_CHECKSUM, checksumOf(text)));
-}
 
 /**
  * Reads and proves a manifest. The format version is looked at first, so that a newer format gets its own answer.
@@ -65,16 +55,6 @@ export function decodeManifest(bytes: Uint8Array, backupId: string): Manifest {
     if (stray) throw damaged(`it names ${stray.key} as a part of ${table.name}`);
   }
   return parsed;
-}
-
-function checksumOf(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
-}
-
-/** Only the last occurrence: the checksum is the last member, and a part may have any hash. */
-function replaceChecksum(text: string, from: string, to: string): string {
-  const at = text.lastIndexOf(from);
-  return at < 0 ? text : text.slice(0, at) + to + text.slice(at + from.length);
 }
 
 let validator: ValidateFunction<Manifest> | undefined;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { backup } from '../../src/engine/backup.ts';
-import { encodeManifest } from '../../src/engine/manifest-file.ts';
+import { encodeManifest } from '../../src/engine/manifest-text.ts';
 import type { Manifest, ManifestPart, ManifestTable } from '../../src/engine/manifest.ts';
 import { restore } from '../../src/engine/restore.ts';
 import { verify } from '../../src/engine/verify.ts';

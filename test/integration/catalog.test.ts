@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { listBackups, resolveBackup } from '../../src/engine/catalog.ts';
 import { doctor } from '../../src/engine/doctor.ts';
 import { makeBackupId, manifestKey } from '../../src/engine/layout.ts';
-import { encodeManifest } from '../../src/engine/manifest-file.ts';
+import { encodeManifest } from '../../src/engine/manifest-text.ts';
 import type { Manifest } from '../../src/engine/manifest.ts';
 import { prune } from '../../src/engine/prune.ts';
 import type { PruneRequest } from '../../src/engine/api.ts';

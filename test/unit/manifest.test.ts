@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { decodeManifest, encodeManifest } from '../../src/engine/manifest-file.ts';
-import type { UnsealedManifest } from '../../src/engine/manifest-file.ts';
+import { decodeManifest } from '../../src/engine/manifest-file.ts';
+import { encodeManifest } from '../../src/engine/manifest-text.ts';
+import type { UnsealedManifest } from '../../src/engine/manifest-text.ts';
 import { isLifeboatError } from '../../src/errors.ts';
 
 const ID = '20261121T013012345Z-4f3a9c';
