@@ -13,6 +13,7 @@ const COMMANDS = [
   'prune',
   'export',
   'import',
+  'status',
   'doctor',
   'demo',
 ] as const;
@@ -51,6 +52,7 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
   ],
   export: ['to', 'format', 'tables', 'with-secrets'],
   import: ['from', 'airflow-version', 'label'],
+  status: ['max-age'],
   doctor: [],
   demo: [],
 };
@@ -70,6 +72,7 @@ const USES: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> = {
   prune: STORAGE,
   export: STORAGE,
   import: STORAGE,
+  status: STORAGE,
   doctor: [...ENVIRONMENT, ...STORAGE],
   demo: [],
 };

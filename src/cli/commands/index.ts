@@ -11,6 +11,7 @@ import { listCommand } from './list.ts';
 import { pruneCommand } from './prune.ts';
 import { restoreCommand } from './restore.ts';
 import { showCommand } from './show.ts';
+import { statusCommand } from './status.ts';
 import { verifyCommand } from './verify.ts';
 
 /** In the order of the help, which is the order in which an operator meets them. */
@@ -26,6 +27,7 @@ export const COMMANDS: readonly Command[] = [
   pruneCommand,
   exportCommand,
   importCommand,
+  statusCommand,
   doctorCommand,
   demoCommand,
 ];

@@ -1,0 +1,66 @@
+import { LifeboatError } from '../errors.ts';
+import type { EngineContext } from './api.ts';
+import { listBackups } from './catalog.ts';
+import { backupTime } from './layout.ts';
+
+export interface StatusRequest {
+  /** Milliseconds that the newest complete backup may be old; no limit when absent. */
+  readonly maxAge?: number;
+}
+
+export interface StatusResult {
+  /** The newest complete backup that can be read. */
+  readonly backupId: string;
+  /** The moment it shows: what happened after it would be lost. */
+  readonly snapshotTime: string;
+  readonly ageSeconds: number;
+  readonly maxAgeSeconds: number | null;
+  readonly overdue: boolean;
+  readonly backups: number;
+  /** Newer ones that do not count, because their manifest cannot be read. */
+  readonly unreadable: readonly string[];
+  /** Ids without a manifest: under way, or debris. */
+  readonly incomplete: readonly string[];
+}
+
+/**
+ * How much would be lost if the environment were gone now: the age of the newest complete backup. A backup whose
+ * manifest is damaged protects nothing, so it does not count.
+ *
+ * @throws LifeboatError 'not-found' when there is no backup, 'integrity' when none can be read
+ */
+export async function status(
+  ctx: Pick<EngineContext, 'storage' | 'signal' | 'now'>,
+  request: StatusRequest,
+): Promise<StatusResult> {
+  const { entries, incomplete } = await listBackups(ctx.storage, ctx.signal);
+  if (entries.length === 0) {
+    throw new LifeboatError('not-found', `There is no backup in ${ctx.storage.location}.`, {
+      next: 'Check --storage, or make one with `lifeboat backup`.',
+      details: { incomplete },
+    });
+  }
+  const at = entries.findIndex((entry) => entry.manifest !== undefined);
+  const newest = entries[at];
+  if (newest?.manifest === undefined) {
+    throw new LifeboatError(
+      'integrity',
+      `None of the ${entries.length} backups in ${ctx.storage.location} can be read.`,
+      {
+        next: 'Run `lifeboat list` to see what is wrong with each, and make a new one.',
+      },
+    );
+  }
+  const taken = Date.parse(newest.manifest.snapshotTime) || backupTime(newest.backupId);
+  const age = Math.max(0, ctx.now().getTime() - taken);
+  return {
+    backupId: newest.backupId,
+    snapshotTime: newest.manifest.snapshotTime,
+    ageSeconds: Math.round(age / 1000),
+    maxAgeSeconds: request.maxAge === undefined ? null : request.maxAge / 1000,
+    overdue: request.maxAge !== undefined && age > request.maxAge,
+    backups: entries.length,
+    unreadable: entries.slice(0, at).map((entry) => entry.backupId),
+    incomplete,
+  };
+}
