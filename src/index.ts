@@ -2,7 +2,7 @@ export { activate } from './engine/activate.ts';
 export { backup } from './engine/backup.ts';
 export { listBackups, resolveBackup } from './engine/catalog.ts';
 export { cleanup } from './engine/cleanup.ts';
-export { exportBackup } from './engine/export.ts';
+export { exportBackup } from './engine/export/export.ts';
 export { diff } from './engine/diff/diff.ts';
 export { importBackup } from './engine/import/import.ts';
 export { prune } from './engine/prune.ts';

@@ -7,7 +7,7 @@ import copyStreams from 'pg-copy-streams';
 import { afterAll, describe, expect, test } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import type { ExportRequest, ExportResult } from '../../src/engine/api.ts';
-import { exportBackup } from '../../src/engine/export.ts';
+import { exportBackup } from '../../src/engine/export/export.ts';
 import { fernetDecrypt, fernetEncrypt } from '../../src/secrets/fernet.ts';
 import { createDatabase } from '../helpers/databases.ts';
 import { FIXTURE_FERNET_KEY } from '../helpers/fixtures.ts';

@@ -30,16 +30,16 @@ test('opening a directory does not load the AWS SDK', async () => {
 
 describe('openStorage', () => {
   test.each([
-    ['./dir', '/work/dir'],
-    ['dir', '/work/dir'],
+    ['./dir', '/srv/dir'],
+    ['dir', '/srv/dir'],
     ['../dir', '/dir'],
     ['/dir/', '/dir'],
     ['file:///dir/with%20space', '/dir/with space'],
     ['FILE:///dir', '/dir'],
-    ['dir with spaces', '/work/dir with spaces'],
+    ['dir with spaces', '/srv/dir with spaces'],
     ['memory:', 'memory:'],
   ])('%s is %s', async (url, location) => {
-    expect((await openStorage(url, { cwd: '/work' })).location).toBe(location);
+    expect((await openStorage(url, { cwd: '/srv' })).location).toBe(location);
   });
 
   test.each([

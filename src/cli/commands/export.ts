@@ -54,7 +54,7 @@ export const exportCommand: Command = {
 
 async function run(input: CommandInput): Promise<Outcome> {
   const request = await exportRequest(input);
-  const { exportBackup } = await import('../../engine/export.ts');
+  const { exportBackup } = await import('../../engine/export/export.ts');
   const result = await withEngine(input, (ctx) => exportBackup(ctx, request));
   const { exportText } = await import('../text/export.ts');
   return {

@@ -1,10 +1,10 @@
-import type { EngineContext, ExportLeftOut, ExportRequest, ExportResult } from './api.ts';
-import { resolveBackup } from './catalog.ts';
-import { withExportFiles, type ExportFiles } from './export-files.ts';
-import { settingsJson, settingsYaml } from './export-format.ts';
-import { readCsv, readRows } from './export-rows.ts';
-import { createSecretReader, secretFields, type SecretReader } from './export-secrets.ts';
-import { SETTINGS_FILES, sortEntries } from './export-settings.ts';
+import type { EngineContext, ExportLeftOut, ExportRequest, ExportResult } from '../api.ts';
+import { resolveBackup } from '../catalog.ts';
+import { withExportFiles, type ExportFiles } from './files.ts';
+import { settingsJson, settingsYaml } from './format.ts';
+import { readCsv, readRows } from './rows.ts';
+import { createSecretReader, secretFields, type SecretReader } from './secrets.ts';
+import { SETTINGS_FILES, sortEntries } from './settings.ts';
 import {
   createLeftOutRows,
   NOT_ASKED,
@@ -12,9 +12,9 @@ import {
   secretCsv,
   settingsEntries,
   tablesToExport,
-} from './export-tables.ts';
-import type { ManifestTable } from './manifest.ts';
-import { createProgress } from './progress.ts';
+} from './tables.ts';
+import type { ManifestTable } from '../manifest.ts';
+import { createProgress } from '../progress.ts';
 
 const NO_DESCRIPTIONS =
   'the import of Airflow 2 has no place for the description of a variable, and empties that of an existing one';

@@ -1,6 +1,6 @@
 import { stringify } from 'csv-stringify';
 import { pipeline } from 'node:stream/promises';
-import type { StoredRow } from './export-rows.ts';
+import type { StoredRow } from './rows.ts';
 
 /**
  * CSV that PostgreSQL's `COPY … WITH (FORMAT csv, HEADER)` reads back: NULL is an empty field, the empty text is "".

@@ -1,5 +1,5 @@
-import type { ManifestTable } from './manifest.ts';
-import type { StoredRow } from './export-rows.ts';
+import type { ManifestTable } from '../manifest.ts';
+import type { StoredRow } from './rows.ts';
 
 /** Tables that Airflow has a file of its own for, and the name of that file without its ending. */
 export const SETTINGS_FILES: Readonly<Record<string, string>> = {

@@ -2,7 +2,7 @@ import { createWriteStream } from 'node:fs';
 import { link, lstat, mkdir, mkdtemp, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { LifeboatError, toError } from '../errors.ts';
+import { LifeboatError, toError } from '../../errors.ts';
 
 /** Only the owner may read: an export holds what a metadata database keeps to itself. */
 const FILE_MODE = 0o600;

@@ -1,12 +1,12 @@
 import { pipeline } from 'node:stream/promises';
 import { CsvError, parse } from 'csv-parse';
-import { LifeboatError, ObjectNotFoundError } from '../errors.ts';
-import type { EngineContext } from './api.ts';
-import { decompressor } from './codec.ts';
-import { createRowCounter } from './csv-rows.ts';
-import type { ManifestPart, ManifestTable } from './manifest.ts';
-import { provenBytes } from './proven-bytes.ts';
-import { isInflateError } from './verify-parts.ts';
+import { LifeboatError, ObjectNotFoundError } from '../../errors.ts';
+import type { EngineContext } from '../api.ts';
+import { decompressor } from '../codec.ts';
+import { createRowCounter } from '../csv-rows.ts';
+import type { ManifestPart, ManifestTable } from '../manifest.ts';
+import { provenBytes } from '../proven-bytes.ts';
+import { isInflateError } from '../verify-parts.ts';
 
 /** One row as stored: text, and null for SQL's NULL. In the order of the manifest's columns. */
 export type StoredRow = readonly (string | null)[];

@@ -1,9 +1,9 @@
 import { isUtf8 } from 'node:buffer';
-import { LifeboatError } from '../errors.ts';
-import { fernetDecrypt } from '../secrets/fernet.ts';
-import { TABLE_SPECS } from '../tables/index.ts';
-import type { ManifestTable } from './manifest.ts';
-import type { StoredRow } from './export-rows.ts';
+import { LifeboatError } from '../../errors.ts';
+import { fernetDecrypt } from '../../secrets/fernet.ts';
+import { TABLE_SPECS } from '../../tables/index.ts';
+import type { ManifestTable } from '../manifest.ts';
+import type { StoredRow } from './rows.ts';
 
 const NAMES_SHOWN = 10;
 

@@ -1,10 +1,10 @@
-import { LifeboatError } from '../errors.ts';
-import type { ExportLeftOut, ExportRequest } from './api.ts';
-import { csvHeader, writeCsv } from './export-csv.ts';
-import { rowName, secretFields, type SecretReader } from './export-secrets.ts';
-import { SETTINGS_FILES, settingsEntry, type SettingsEntry } from './export-settings.ts';
-import type { StoredRow } from './export-rows.ts';
-import type { Manifest, ManifestTable } from './manifest.ts';
+import { LifeboatError } from '../../errors.ts';
+import type { ExportLeftOut, ExportRequest } from '../api.ts';
+import { csvHeader, writeCsv } from './csv.ts';
+import { rowName, secretFields, type SecretReader } from './secrets.ts';
+import { SETTINGS_FILES, settingsEntry, type SettingsEntry } from './settings.ts';
+import type { StoredRow } from './rows.ts';
+import type { Manifest, ManifestTable } from '../manifest.ts';
 
 const NAMES_KEPT = 100;
 

@@ -1,5 +1,5 @@
 import { Document, type ScalarTag } from 'yaml';
-import type { SettingsEntry } from './export-settings.ts';
+import type { SettingsEntry } from './settings.ts';
 
 const INDENT = 4;
 
