@@ -13,7 +13,7 @@ afterAll(() => {
 const MISTAKES: readonly (readonly [line: string, says: RegExp])[] = [
   ['frobnicate', /no command frobnicate/],
   ['lst', /no command lst[^]*Did you mean lifeboat list/],
-  ['export latest', /no command export/],
+  ['export latest', /export needs a directory/],
   ['drill latest', /no command drill/],
   ['restore', /restore needs a BACKUP/],
   ['restore latest extra', /does not take the word extra/],
