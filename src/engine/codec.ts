@@ -33,8 +33,8 @@ export function decompressor(key: string): Transform {
   return zstd.createZstdDecompress({ chunkSize: CHUNK_BYTES });
 }
 
-function zstdMissing(verb: string): LifeboatError {
+function zstdMissing(verb: 'read' | 'write'): LifeboatError {
   return new LifeboatError('usage', `This Node cannot ${verb} zstd: its node:zlib has none.`, {
-    next: 'Run Lifeboat with Node 22.15 or newer, or use --compression gzip:1.',
+    next: `Run Lifeboat with Node 22.15 or newer${verb === 'write' ? ', or use --compression gzip:1' : ''}.`,
   });
 }
