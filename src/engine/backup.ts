@@ -12,7 +12,7 @@ import { makeBackupId, manifestKey, partKey } from './layout.ts';
 import type { ManifestPart } from './manifest.ts';
 import { writePart } from './part-writer.ts';
 import { createProgress } from './progress.ts';
-import { raceAll } from './race.ts';
+import { createMeeting, raceAll } from './race.ts';
 import { selectTables } from './selection.ts';
 import { withSession } from './session.ts';
 import { copyItems, largestFirst } from './work.ts';
@@ -175,9 +175,21 @@ async function copyAll(
     phase: 'backup',
     message: `Copying ${prepared.selection.tables.length} tables`,
   });
+  // The snapshot lives as long as the lead's transaction: whoever joined it late, after the lead had failed, would fail
+  // for that reason, and its error would hide the lead's.
+  const joined = createMeeting(workers.length);
   await raceAll(ctx.signal, [
-    (signal) => work(lead, signal),
-    ...workers.map((worker) => (signal: AbortSignal) => worker((client) => work(client, signal), signal)),
+    async (signal) => {
+      await joined.complete(signal);
+      await work(lead, signal);
+    },
+    ...workers.map(
+      (worker) => (signal: AbortSignal) =>
+        worker((client) => {
+          joined.arrive();
+          return work(client, signal);
+        }, signal),
+    ),
   ]);
   progress.end();
   return parts;

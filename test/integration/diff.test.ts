@@ -118,11 +118,11 @@ test('what was deleted, changed and added is counted and named', async () => {
   expect(result.different).toBe(true);
   expect(tableOf(result, 'dag_run').examples.missing).toEqual(['lost/run 1', 'lost/run 2']);
   expect(tableOf(result, 'dag_run').missingByDag).toEqual([{ dag: 'lost', rows: 2 }]);
-  expect(tableOf(result, 'task_instance').examples).toMatchObject({
-    missing: expect.arrayContaining(['lost/run 1/mapped']) as string[],
-    changed: ['lost/run 3/mapped[1]'],
-  });
-  expect(tableOf(result, 'task_instance').examples.missing).toHaveLength(5);
+  expect(tableOf(result, 'task_instance').examples.changed).toEqual(['lost/run 3/mapped[1]']);
+  // Five of the six: which one is left out depends on the salt of the hashes.
+  const { missing } = tableOf(result, 'task_instance').examples;
+  expect(missing).toHaveLength(5);
+  expect(missing.filter((name) => !/^lost\/run [12]\/mapped(\[[01]\])?$/.test(name))).toEqual([]);
   expect(tableOf(result, 'task_instance').missingByDag).toEqual([{ dag: 'lost', rows: 6 }]);
   expect(tableOf(result, 'variable').examples).toEqual({
     missing: ['gone'],

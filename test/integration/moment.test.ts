@@ -49,7 +49,10 @@ async function write(client: pg.Client, name: string, go: () => boolean): Promis
   return { committed, longestMs };
 }
 
-/** Every lock that a connection of Lifeboat holds on a table, and every wait behind one, until told to stop. */
+/**
+ * Every lock that a connection of Lifeboat holds on a table (a server locks the database itself, as an object, for any
+ * session that starts), and every wait behind one, until told to stop.
+ */
 async function watchLocks(
   client: pg.Client,
   go: () => boolean,
@@ -59,7 +62,7 @@ async function watchLocks(
   while (go()) {
     const held = await client.query<{ mode: string }>(
       `SELECT DISTINCT mode FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-       WHERE a.datname = current_database() AND a.application_name LIKE 'lifeboat%' AND l.locktype NOT IN ('virtualxid')`,
+       WHERE a.datname = current_database() AND a.application_name LIKE 'lifeboat%' AND l.locktype = 'relation'`,
     );
     for (const { mode } of held.rows) modes.add(mode);
     const waits = await client.query<{ query: string }>(
