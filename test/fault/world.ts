@@ -46,7 +46,7 @@ export function context(storage: Storage, overrides: Partial<EngineContext> = {}
   };
 }
 
-function environmentOf(database: { readonly url: string }): DatabaseTarget {
+export function environmentOf(database: { readonly url: string }): DatabaseTarget {
   return parseAirflowUrl(database.url, {}, 'public');
 }
 
