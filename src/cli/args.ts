@@ -54,7 +54,9 @@ export function readValue(flag: Flag, raw: unknown): unknown {
 }
 
 function readList(flag: Flag, raw: unknown): readonly string[] {
-  const words = (Array.isArray(raw) ? raw : [raw]).flatMap((word) => String(word).split(','));
+  const words = (Array.isArray(raw) ? raw : [raw]).flatMap((word) =>
+    flag.whole === true ? [String(word)] : String(word).split(','),
+  );
   const names = words.map((word) => word.trim());
   if (names.includes('')) throw usage(`--${flag.name} holds an empty name.`);
   return names;

@@ -1,5 +1,6 @@
 import type { DatabaseTarget } from '../db/target.ts';
-import type { EngineContext } from '../engine/api.ts';
+import { parseRunName, resolveCarryingTask } from '../carrying-task.ts';
+import type { CarryingTask, EngineContext, RunName } from '../engine/api.ts';
 import { isLifeboatError, LifeboatError } from '../errors.ts';
 import type { S3Options } from '../storage/options.ts';
 import type { Storage } from '../storage/storage.ts';
@@ -76,6 +77,19 @@ function s3Options(args: Args): S3Options {
     ...given('kmsKeyId', args.text('s3-kms-key')),
     ...given('storageClass', args.text('s3-storage-class')),
     ...given('expectedBucketOwner', args.text('s3-expected-owner')),
+  };
+}
+
+/** What restore and cleanup are told of the life in their target. */
+export function liveRequest({ args, host }: CommandInput): {
+  readonly keepRuns: readonly RunName[];
+  readonly carriedBy?: CarryingTask;
+  readonly ignoreRunning: boolean;
+} {
+  return {
+    keepRuns: (args.list('keep-run') ?? []).map((text) => parseRunName(text, '--keep-run')),
+    ...given('carriedBy', resolveCarryingTask(host.env)),
+    ignoreRunning: args.switch('ignore-running'),
   };
 }
 

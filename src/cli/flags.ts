@@ -13,6 +13,8 @@ export interface Flag {
   readonly aliases?: Readonly<Record<string, string>>;
   /** Used when the flag is absent, and shown in the help. */
   readonly fallback?: string | number;
+  /** For lists: words are taken whole, commas and all; more of them by repeating the flag. */
+  readonly whole?: boolean;
   /** Accepted and without effect; not in the help. */
   readonly hidden?: boolean;
 }
@@ -91,6 +93,23 @@ export const YES: Flag = {
   kind: 'switch',
   group: 'Safety:',
   describe: 'Do not ask; needed where nobody can answer',
+};
+
+export const KEEP_RUN: Flag = {
+  name: 'keep-run',
+  kind: 'list',
+  whole: true,
+  group: 'Live target:',
+  describe:
+    'DAG_ID/RUN_ID of a run of the target that goes on, with all its rows; repeatable. The run of the task that Lifeboat runs in is kept anyway',
+};
+
+export const IGNORE_RUNNING: Flag = {
+  name: 'ignore-running',
+  kind: 'switch',
+  group: 'Live target:',
+  describe:
+    'Go on although tasks of the target are running or queued: only where no worker is alive any more',
 };
 
 const STRATEGY_ALIASES = { do_nothing: 'skip' };

@@ -22,6 +22,17 @@ export interface Compression {
   readonly level: number;
 }
 
+/** A run, by the names that Airflow's users and its interface have for it. */
+export interface RunName {
+  readonly dagId: string;
+  readonly runId: string;
+}
+
+/** The task of an Airflow that this process runs in. */
+export interface CarryingTask extends RunName {
+  readonly taskId: string;
+}
+
 export interface BackupRequest {
   readonly environment: DatabaseTarget;
   readonly tables?: readonly string[];
@@ -62,6 +73,12 @@ export interface RestoreRequest {
   readonly unreadable?: 'refuse' | 'keep';
   /** Encrypt secrets that the source stored in clear. */
   readonly encryptClear?: boolean;
+  /** Runs of the target that survive, with everything that hangs on them. One that is not there is refused. */
+  readonly keepRuns?: readonly RunName[];
+  /** The task that this process runs in; its run survives like those of keepRuns, if the target has it. */
+  readonly carriedBy?: CarryingTask;
+  /** Go on although tasks of the target are running or queued. Default false: refused, with their names. */
+  readonly ignoreRunning?: boolean;
   readonly dryRun: boolean;
   readonly confirm: Confirm<RestorePlan>;
 }
@@ -103,6 +120,10 @@ export interface RestoreResult {
 
 export interface CleanupRequest {
   readonly environment: DatabaseTarget;
+  /** As in RestoreRequest. */
+  readonly keepRuns?: readonly RunName[];
+  readonly carriedBy?: CarryingTask;
+  readonly ignoreRunning?: boolean;
   readonly dryRun: boolean;
   readonly confirm: Confirm<CleanupPlan>;
 }

@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import { quoteTable } from '../db/introspect.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
+import { livePredicate } from './live-rows.ts';
 import type { LockWish } from './locks.ts';
 import type { TargetState } from './target-state.ts';
 
@@ -16,7 +17,7 @@ export function planClean(state: TargetState, tables: readonly ResolvedTable[]):
   const history = tables.filter((table) => table.restore.kind === 'history');
   let truncate = history.filter((table) => {
     const live = state.live.tables.get(table.name);
-    return table.liveRows === undefined && live?.mayTruncate === true;
+    return livePredicate(state, table) === undefined && live?.mayTruncate === true;
   });
   // TRUNCATE refuses a table that another one refers to, unless both go in the same statement. Dropping one from the
   // set can leave its parents behind in turn, so this runs until nothing changes.
@@ -42,9 +43,10 @@ export function cleanLocks(plan: CleanPlan): readonly LockWish[] {
 /** Deletes the past, except live rows. Counts are exact. Runs inside the caller's transaction, with its locks held. */
 export async function cleanTables(
   client: Client,
-  schema: string,
+  state: TargetState,
   plan: CleanPlan,
 ): Promise<ReadonlyMap<string, number>> {
+  const { schema } = state.live;
   const deleted = new Map<string, number>();
   for (const table of plan.truncate) {
     const count = await client.query<{ rows: string }>(
@@ -53,7 +55,8 @@ export async function cleanTables(
     deleted.set(table.name, Number(count.rows[0]?.rows ?? 0));
   }
   for (const table of plan.remove) {
-    const where = table.liveRows === undefined ? '' : ` WHERE (${table.liveRows}) IS NOT TRUE`;
+    const live = livePredicate(state, table);
+    const where = live === undefined ? '' : ` WHERE (${live}) IS NOT TRUE`;
     const result = await client.query(`DELETE FROM ${quoteTable(schema, table.name)}${where}`);
     deleted.set(table.name, result.rowCount ?? 0);
   }

@@ -2,10 +2,11 @@ import { LifeboatError } from '../errors.ts';
 import type { CleanupRequest, CleanupResult, EngineContext } from './api.ts';
 import { cleanLocks, cleanTables, planClean } from './clean-tables.ts';
 import { commitSurely } from './commit.ts';
-import { detectEnvironment } from './detect.ts';
+import { missingRunBlockers, runLabel } from './live-rows.ts';
 import { lockEnvironment, lockTables } from './locks.ts';
 import type { CleanupPlan } from './plans.ts';
-import { outsideBlockers } from './restore-plan.ts';
+import { outsideBlockers, refuseBlocked } from './restore-plan.ts';
+import { runningBlockers, runningWarnings } from './running-tasks.ts';
 import { beginReading, beginWork, withSession } from './session.ts';
 import { readTargetState } from './target-state.ts';
 import type { TargetState } from './target-state.ts';
@@ -22,17 +23,11 @@ export async function cleanup(ctx: EngineContext, request: CleanupRequest): Prom
     ctx,
     environment,
     { purpose: 'cleanup preflight', begin: beginReading },
-    (client) => readTargetState(client, environment),
+    (client) => readTargetState(client, environment, request),
   );
-  const plan = planCleanup(seen);
+  const plan = planCleanup(seen, request);
   ctx.report({ event: 'plan', plan });
-  const [blocker] = plan.blockers;
-  if (blocker) {
-    throw new LifeboatError('refused', blocker.message, {
-      next: blocker.next,
-      details: { blockers: plan.blockers },
-    });
-  }
+  refuseBlocked(plan.blockers);
   if (request.dryRun) return { plan };
   if (!(await request.confirm(plan))) {
     throw new LifeboatError(
@@ -47,17 +42,18 @@ export async function cleanup(ctx: EngineContext, request: CleanupRequest): Prom
     await lockEnvironment(client, plan.target.name);
     const clean = planClean(seen, seen.tables);
     await lockTables(ctx, client, environment.schema, cleanLocks(clean));
-    // Under the locks nothing moves any more: a migration since the plan was made must still be refused.
-    await detectEnvironment(client, environment);
+    // Under the locks nothing moves any more: a migration or a task begun since the plan was made must still be refused.
+    const state = await readTargetState(client, environment, request);
+    refuseBlocked(planCleanup(state, request).blockers);
     ctx.report({ event: 'phase', phase: 'clean', message: 'Deleting the history of the target' });
-    const deleted = await cleanTables(client, environment.schema, clean);
+    const deleted = await cleanTables(client, state, clean);
     await commitSurely(ctx, client, environment);
     return { plan, deleted: Object.fromEntries([...deleted].sort(([a], [b]) => a.localeCompare(b))) };
   });
 }
 
 /** Pure: what cleanup deletes and what it leaves alone. */
-function planCleanup(state: TargetState): CleanupPlan {
+function planCleanup(state: TargetState, request: CleanupRequest): CleanupPlan {
   const history = state.tables.filter((table) => table.restore.kind === 'history');
   const cleaned = new Set(history.map((table) => table.name));
   return {
@@ -68,6 +64,12 @@ function planCleanup(state: TargetState): CleanupPlan {
       return { table: table.name, deletes: count.rows - count.live, keeps: count.live };
     }),
     untouched: [...state.live.tables.keys()].filter((table) => !cleaned.has(table)),
-    blockers: outsideBlockers(state, cleaned),
+    keepRuns: state.liveRuns.map(runLabel),
+    blockers: [
+      ...missingRunBlockers(state),
+      ...outsideBlockers(state, cleaned),
+      ...runningBlockers(state, request),
+    ],
+    warnings: runningWarnings(state, request),
   };
 }

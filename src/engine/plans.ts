@@ -78,6 +78,8 @@ export interface RestorePlan {
   readonly variables: MergeStrategy;
   readonly connections: MergeStrategy;
   readonly pauseState: PauseState;
+  /** Runs of the target that survive with everything that hangs on them: DAG_ID/RUN_ID. */
+  readonly keepRuns: readonly string[];
   readonly tables: readonly RestorePlanTable[];
   readonly blockers: readonly Blocker[];
   readonly warnings: readonly PlanWarning[];
@@ -89,7 +91,10 @@ export interface CleanupPlan {
   readonly tables: readonly { readonly table: string; readonly deletes: number; readonly keeps: number }[];
   /** Tables that cleanup never touches. */
   readonly untouched: readonly string[];
+  /** Runs that survive with everything that hangs on them: DAG_ID/RUN_ID. */
+  readonly keepRuns: readonly string[];
   readonly blockers: readonly Blocker[];
+  readonly warnings: readonly PlanWarning[];
 }
 
 export interface PrunePlan {

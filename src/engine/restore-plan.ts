@@ -3,8 +3,10 @@ import { findRelease, sameMinor } from '../versions/heads.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import type { RestoreRequest } from './api.ts';
 import { unfillableColumns } from './drift.ts';
+import { missingRunBlockers, runLabel } from './live-rows.ts';
 import type { Manifest } from './manifest.ts';
 import type { Blocker, PlanWarning, RestorePlan, RestorePlanTable } from './plans.ts';
+import { runningBlockers, runningWarnings } from './running-tasks.ts';
 import { selectTables } from './selection.ts';
 import type { TargetState } from './target-state.ts';
 
@@ -14,7 +16,10 @@ export interface PlannedRestore {
   readonly tables: readonly ResolvedTable[];
 }
 
-type PlanRequest = Pick<RestoreRequest, 'clean' | 'variables' | 'connections' | 'pauseState' | 'tables'>;
+type PlanRequest = Pick<
+  RestoreRequest,
+  'clean' | 'variables' | 'connections' | 'pauseState' | 'tables' | 'ignoreRunning'
+>;
 
 /**
  * Pure: what a restore of this backup into this target will do.
@@ -57,11 +62,25 @@ export function planRestore(manifest: Manifest, state: TargetState, request: Pla
     variables: request.variables,
     connections: request.connections,
     pauseState: request.pauseState,
+    keepRuns: state.liveRuns.map(runLabel),
     tables: planned,
-    blockers: [...historyBlockers(state, tables, request), ...childBlockers(state, tables, request)],
-    warnings: warnings(manifest, state, tables),
+    blockers: [
+      ...missingRunBlockers(state),
+      ...historyBlockers(state, tables, request),
+      ...childBlockers(state, tables, request),
+      ...(disturbsTasks(tables, request) ? runningBlockers(state, request) : []),
+    ],
+    warnings: [
+      ...warnings(manifest, state, tables),
+      ...(disturbsTasks(tables, request) ? runningWarnings(state, request) : []),
+    ],
   };
   return { plan, tables };
+}
+
+/** Tasks that are at work lose their rows: only then is it any business of theirs. */
+function disturbsTasks(tables: readonly ResolvedTable[], request: PlanRequest): boolean {
+  return request.clean && tables.some((table) => table.name === 'task_instance');
 }
 
 function refuseOtherMinor(manifest: Manifest, state: TargetState): void {
@@ -185,4 +204,15 @@ function warnings(
     });
   }
   return result;
+}
+
+/** @throws LifeboatError 'refused' with everything that is in the way. */
+export function refuseBlocked(blockers: readonly Blocker[]): void {
+  const [first, ...others] = blockers;
+  if (!first) return;
+  const more = others.map((blocker) => blocker.message).join(' ');
+  throw new LifeboatError('refused', `${first.message}${more === '' ? '' : ` ${more}`}`, {
+    next: first.next,
+    details: { blockers },
+  });
 }

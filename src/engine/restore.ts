@@ -12,11 +12,10 @@ import { lockEnvironment, lockTables } from './locks.ts';
 import type { LockWish } from './locks.ts';
 import type { Manifest } from './manifest.ts';
 import { narrowColumns, refuseTooNarrow } from './narrow.ts';
-import type { Blocker } from './plans.ts';
 import { createProgress } from './progress.ts';
 import { createRekeying } from './rekey.ts';
 import type { Rekeying, RekeyRequest } from './rekey.ts';
-import { planRestore } from './restore-plan.ts';
+import { planRestore, refuseBlocked } from './restore-plan.ts';
 import { liftSequences } from './sequences.ts';
 import { beginReading, beginWork, withSession } from './session.ts';
 import { mapName, stageName } from './stage.ts';
@@ -39,7 +38,7 @@ export async function restore(ctx: EngineContext, request: RestoreRequest): Prom
     request.environment,
     { purpose: 'restore preflight', begin: beginReading },
     async (client) => {
-      const state = await readTargetState(client, request.environment);
+      const state = await readTargetState(client, request.environment, request);
       return { state, ...planRestore(manifest, state, request) };
     },
   );
@@ -87,13 +86,13 @@ async function execute(
   // The first thing that touches a table: a lock asked for while a weaker one is held is how deadlocks are made.
   await lockTables(ctx, client, schema, lockWishes(tables, cleanLocks(clean)));
   // Under the locks nothing moves any more: what was refused at first sight is refused for good here.
-  const state = await readTargetState(client, request.environment);
+  const state = await readTargetState(client, request.environment, request);
   refuseBlocked(planRestore(manifest, state, request).plan.blockers);
 
   if (request.clean) {
     ctx.report({ event: 'phase', phase: 'clean', message: 'Deleting the history of the target' });
   }
-  const deleted = await cleanTables(client, schema, clean);
+  const deleted = await cleanTables(client, state, clean);
   ctx.report({ event: 'phase', phase: 'load', message: `Loading ${tables.length} tables` });
   const rekeying = createRekeying(client, rekeyRequest(ctx, request, manifest));
   const loaded = await load(ctx, request, client, { manifest, state, tables, deleted, rekeying });
@@ -174,16 +173,6 @@ async function authorless(client: Client, loaded: readonly LoadedTable[]): Promi
   if (!names.includes('ab_user')) return 0;
   const notes = ['dag_run_note', 'task_instance_note'].filter((table) => names.includes(table));
   return countAuthorless(client, mapName('ab_user'), notes, stageName);
-}
-
-function refuseBlocked(blockers: readonly Blocker[]): void {
-  const [first, ...others] = blockers;
-  if (!first) return;
-  const more = others.map((blocker) => blocker.message).join(' ');
-  throw new LifeboatError('refused', `${first.message}${more === '' ? '' : ` ${more}`}`, {
-    next: first.next,
-    details: { blockers },
-  });
 }
 
 function notConfirmed(name: string): LifeboatError {

@@ -4,6 +4,11 @@ import type { DatabaseTarget } from '../db/target.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import { detectEnvironment } from './detect.ts';
 import type { DetectedEnvironment } from './detect.ts';
+import { findLiveRuns, livePredicate } from './live-rows.ts';
+import type { LiveRequest, LiveRun } from './live-rows.ts';
+import { findRunningTasks } from './running-tasks.ts';
+import type { RunningTasks } from './running-tasks.ts';
+import type { RunName } from './api.ts';
 
 export interface TableCount {
   readonly rows: number;
@@ -21,23 +26,48 @@ export interface OutsideChild {
 export interface TargetState extends DetectedEnvironment {
   readonly counts: ReadonlyMap<string, TableCount>;
   readonly outsideChildren: readonly OutsideChild[];
+  /** Runs of the target that are left alone, with everything that hangs on them. */
+  readonly liveRuns: readonly LiveRun[];
+  /** Runs that the user wants kept and the target does not have. */
+  readonly missingRuns: readonly RunName[];
+  /** Tasks of the target that an executor knows, other than live rows. */
+  readonly runningTasks: RunningTasks;
 }
 
-export async function readTargetState(client: Client, target: DatabaseTarget): Promise<TargetState> {
+export async function readTargetState(
+  client: Client,
+  target: DatabaseTarget,
+  request: LiveRequest = {},
+): Promise<TargetState> {
   const detected = await detectEnvironment(client, target);
+  const runs = await findLiveRuns(client, target.schema, request);
+  const live = { ...detected, liveRuns: runs.live };
   const counts = new Map<string, TableCount>();
   for (const table of detected.tables) {
-    counts.set(table.name, await countRows(client, target.schema, table));
+    counts.set(table.name, await countRows(client, target.schema, table, livePredicate(live, table)));
   }
   const known = new Set(detected.tables.map((table) => table.name));
   const outsideChildren = detected.live.foreignKeys
     .filter((key) => !known.has(key.table) && known.has(key.parent))
     .map(({ table, parent }) => ({ table, parent }));
-  return { ...detected, counts, outsideChildren };
+  const tasks = detected.tables.find(({ name }) => name === 'task_instance');
+  const runningTasks = await findRunningTasks(client, target.schema, tasks && livePredicate(live, tasks));
+  return {
+    ...live,
+    counts,
+    outsideChildren,
+    missingRuns: runs.missing,
+    runningTasks,
+  };
 }
 
-async function countRows(client: Client, schema: string, table: ResolvedTable): Promise<TableCount> {
-  const live = table.liveRows === undefined ? '0' : `pg_catalog.count(*) FILTER (WHERE ${table.liveRows})`;
+async function countRows(
+  client: Client,
+  schema: string,
+  table: ResolvedTable,
+  predicate: string | undefined,
+): Promise<TableCount> {
+  const live = predicate === undefined ? '0' : `pg_catalog.count(*) FILTER (WHERE ${predicate})`;
   const result = await client.query<{ rows: string; live: string }>(
     `SELECT pg_catalog.count(*) AS rows, ${live} AS live FROM ${quoteTable(schema, table.name)}`,
   );

@@ -13,4 +13,5 @@ export const dagRunNote: TableSpec = {
   ],
   restore: { kind: 'history' },
   references: { dag_run_id: 'dag_run', user_id: 'ab_user' },
+  ofRun: [{ own: ['dag_run_id'], of: 'dag_run', theirs: ['id'], as: 'part' }],
 };

@@ -7,4 +7,5 @@ export const dagrunDatasetEvent: TableSpec = {
   columns: ['dag_run_id integer', 'event_id integer'],
   restore: { kind: 'history' },
   references: { dag_run_id: 'dag_run', event_id: 'dataset_event' },
+  ofRun: [{ own: ['dag_run_id'], of: 'dag_run', theirs: ['id'], as: 'part' }],
 };

@@ -8,4 +8,5 @@ export const datasetAliasDatasetEvent: TableSpec = {
   columns: ['alias_id integer', 'event_id integer'],
   restore: { kind: 'history' },
   references: { alias_id: 'dataset_alias', event_id: 'dataset_event' },
+  ofRun: [{ own: ['event_id'], of: 'dataset_event', theirs: ['id'], as: 'about' }],
 };

@@ -17,4 +17,8 @@ export const datasetEvent: TableSpec = {
   restore: { kind: 'history' },
   serial: 'id',
   references: { dataset_id: 'dataset' },
+  ofRun: [
+    { own: ['source_dag_id', 'source_run_id'], of: 'dag_run', theirs: ['dag_id', 'run_id'], as: 'about' },
+    { own: ['id'], of: 'dagrun_dataset_event', theirs: ['event_id'], as: 'held' },
+  ],
 };

@@ -33,4 +33,9 @@ export const job: TableSpec = {
       to: "'failed'",
     },
   ],
+  ofRun: [
+    { own: ['id'], of: 'task_instance', theirs: ['job_id'], as: 'held' },
+    { own: ['id'], of: 'task_instance', theirs: ['queued_by_job_id'], as: 'held' },
+  ],
+  neverLocked: true,
 };

@@ -20,4 +20,8 @@ export const log: TableSpec = {
   ],
   restore: { kind: 'history' },
   serial: 'id',
+  ofRun: [
+    { own: ['dag_id', 'run_id'], of: 'dag_run', theirs: ['dag_id', 'run_id'], as: 'about' },
+    { own: ['dag_id', 'execution_date'], of: 'dag_run', theirs: ['dag_id', 'execution_date'], as: 'about' },
+  ],
 };

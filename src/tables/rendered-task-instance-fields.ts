@@ -14,4 +14,5 @@ export const renderedTaskInstanceFields: TableSpec = {
   ],
   restore: { kind: 'history' },
   after: ['task_instance'],
+  ofRun: [{ own: ['dag_id', 'run_id'], of: 'dag_run', theirs: ['dag_id', 'run_id'], as: 'part' }],
 };

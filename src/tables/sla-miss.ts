@@ -14,4 +14,7 @@ export const slaMiss: TableSpec = {
     'notification_sent boolean',
   ],
   restore: { kind: 'history' },
+  ofRun: [
+    { own: ['dag_id', 'execution_date'], of: 'dag_run', theirs: ['dag_id', 'execution_date'], as: 'about' },
+  ],
 };

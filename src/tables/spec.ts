@@ -54,6 +54,20 @@ export interface SecretColumn {
   readonly since?: Minor;
 }
 
+/**
+ * How rows belong to a run, directly or through another table: the values of `own` are among those of `theirs` in the
+ * rows of `of` that belong to it.
+ * - part: of the run itself; without it the row means nothing, and it comes and goes with it.
+ * - about: tells of the run; kept with a live one, and worth keeping without it.
+ * - held: what a part points to; it has to stay as long as the part does.
+ */
+export interface RunLink {
+  readonly own: readonly string[];
+  readonly of: string;
+  readonly theirs: readonly string[];
+  readonly as: 'part' | 'about' | 'held';
+}
+
 /** A table over all versions: data only. `tablesFor(version)` in src/versions makes it one version's table. */
 export interface TableSpec {
   readonly name: string;
@@ -76,6 +90,10 @@ export interface TableSpec {
   readonly countsAsHistory?: boolean;
   /** SQL predicate: rows of the target that cleanup and restore leave alone. */
   readonly liveRows?: string;
+  /** How rows belong to a run; dag_run itself is where these links end. Links over columns that a version lacks are dropped. */
+  readonly ofRun?: readonly RunLink[];
+  /** Live processes write here all the time: restore and cleanup lock rows of it, in their last moments, and never the table. */
+  readonly neverLocked?: boolean;
   /** SQL predicate: only these rows are backed up. {schema} stands for the quoted schema. */
   readonly only?: string;
   readonly rewrites?: readonly LoadRewrite[];

@@ -17,4 +17,5 @@ export const taskFail: TableSpec = {
   restore: { kind: 'history' },
   serial: 'id',
   after: ['task_instance'],
+  ofRun: [{ own: ['dag_id', 'run_id'], of: 'dag_run', theirs: ['dag_id', 'run_id'], as: 'part' }],
 };

@@ -44,4 +44,5 @@ export const taskInstanceHistory: TableSpec = {
   serial: 'id',
   after: ['task_instance'],
   references: { trigger_id: 'trigger', job_id: 'job', queued_by_job_id: 'job' },
+  ofRun: [{ own: ['dag_id', 'run_id'], of: 'dag_run', theirs: ['dag_id', 'run_id'], as: 'part' }],
 };

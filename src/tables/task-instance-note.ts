@@ -17,4 +17,5 @@ export const taskInstanceNote: TableSpec = {
   restore: { kind: 'history' },
   after: ['task_instance'],
   references: { user_id: 'ab_user' },
+  ofRun: [{ own: ['dag_id', 'run_id'], of: 'dag_run', theirs: ['dag_id', 'run_id'], as: 'part' }],
 };

@@ -42,4 +42,5 @@ export const taskInstance: TableSpec = {
   after: ['dag_run'],
   references: { trigger_id: 'trigger', job_id: 'job', queued_by_job_id: 'job' },
   countsAsHistory: true,
+  ofRun: [{ own: ['dag_id', 'run_id'], of: 'dag_run', theirs: ['dag_id', 'run_id'], as: 'part' }],
 };

@@ -7,4 +7,5 @@ export const taskMap: TableSpec = {
   columns: ['dag_id text', 'task_id text', 'run_id text', 'map_index integer', 'length integer', 'keys json'],
   restore: { kind: 'history' },
   after: ['task_instance'],
+  ofRun: [{ own: ['dag_id', 'run_id'], of: 'dag_run', theirs: ['dag_id', 'run_id'], as: 'part' }],
 };

@@ -19,4 +19,5 @@ export const taskReschedule: TableSpec = {
   restore: { kind: 'history' },
   serial: 'id',
   after: ['dag_run', 'task_instance'],
+  ofRun: [{ own: ['dag_id', 'run_id'], of: 'dag_run', theirs: ['dag_id', 'run_id'], as: 'part' }],
 };

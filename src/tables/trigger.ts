@@ -17,4 +17,6 @@ export const trigger: TableSpec = {
   references: { triggerer_id: 'job' },
   neverReuseIds: true,
   secrets: [{ column: 'kwargs', since: '2.9' }],
+  // A trigger that is deleted takes its task instance along (ON DELETE CASCADE).
+  ofRun: [{ own: ['id'], of: 'task_instance', theirs: ['trigger_id'], as: 'held' }],
 };

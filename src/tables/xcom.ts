@@ -18,4 +18,5 @@ export const xcom: TableSpec = {
   after: ['task_instance'],
   references: { dag_run_id: 'dag_run' },
   countsAsHistory: true,
+  ofRun: [{ own: ['dag_id', 'run_id'], of: 'dag_run', theirs: ['dag_id', 'run_id'], as: 'part' }],
 };

@@ -8,6 +8,7 @@ import type {
   LoadRewrite,
   Minor,
   RestoreRule,
+  RunLink,
   SecretColumn,
   TableSpec,
 } from '../tables/spec.ts';
@@ -33,6 +34,8 @@ export interface ResolvedTable {
   readonly secrets: readonly SecretColumn[];
   readonly countsAsHistory: boolean;
   readonly liveRows?: string;
+  readonly ofRun: readonly RunLink[];
+  readonly neverLocked: boolean;
   readonly only?: string;
   readonly rewrites: readonly LoadRewrite[];
 }
@@ -54,10 +57,13 @@ function resolveTable(spec: TableSpec, minor: Minor, present: ReadonlySet<string
   const references = Object.entries(spec.references ?? {}).filter(([, parent]) => present.has(parent));
   const parents = new Set([...(spec.after ?? []), ...references.map(([, parent]) => parent)]);
   parents.delete(spec.name);
+  const columns = Object.freeze(
+    spec.columns.map(toColumn).filter((column) => inRange(minor, rangeOf(column))),
+  );
   return Object.freeze({
     name: spec.name,
     key: spec.key,
-    columns: Object.freeze(spec.columns.map(toColumn).filter((column) => inRange(minor, rangeOf(column)))),
+    columns,
     leftOutColumns: spec.leftOutColumns ?? [],
     restore: spec.restore,
     ...(spec.serial === undefined ? {} : { serial: spec.serial }),
@@ -67,6 +73,13 @@ function resolveTable(spec: TableSpec, minor: Minor, present: ReadonlySet<string
     secrets: Object.freeze((spec.secrets ?? []).filter((secret) => inRange(minor, rangeOf(secret)))),
     countsAsHistory: spec.countsAsHistory ?? false,
     ...(spec.liveRows === undefined ? {} : { liveRows: spec.liveRows }),
+    ofRun: Object.freeze(
+      (spec.ofRun ?? []).filter(
+        (link) =>
+          present.has(link.of) && link.own.every((name) => columns.some((column) => column.name === name)),
+      ),
+    ),
+    neverLocked: spec.neverLocked ?? false,
     ...(spec.only === undefined ? {} : { only: spec.only }),
     rewrites: spec.rewrites ?? [],
   });

@@ -153,15 +153,15 @@ describe(`Airflow ${release}`, () => {
 
   it('restores in place after the database was wrecked', async () => {
     const to = ['--airflow', source.database];
-    await step('lifeboat cleanup', () => lifeboat(['cleanup', ...to, '--yes']));
+    await step('lifeboat cleanup', () => lifeboat(['cleanup', ...to, '--ignore-running', '--yes']));
     await query(source, 'DELETE FROM variable; DELETE FROM connection; UPDATE slot_pool SET slots = 3');
     await query(source, 'UPDATE dag SET is_paused = NOT is_paused, next_dagrun = NULL');
     const wrecked = await dump(source);
     expect(wrecked.row_counts.dag_run, 'runs after cleanup').toBe(0);
     expect(wrecked.row_counts.task_instance, 'task instances after cleanup').toBe(0);
     expect(wrecked.row_counts.dag, 'DAGs after cleanup').toBe(sourceDump.row_counts.dag);
-    const restore = ['restore', 'latest', ...to, '--storage', storage, '--clean', '--yes'];
-    await step('lifeboat restore in place', () => lifeboat(restore));
+    const restore = ['restore', 'latest', ...to, '--storage', storage, '--clean', '--ignore-running'];
+    await step('lifeboat restore in place', () => lifeboat([...restore, '--yes']));
     expect(await differences(source, wrecked)).toBe('');
   });
 

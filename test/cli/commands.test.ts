@@ -277,7 +277,7 @@ describe('restore', () => {
     expect(second.stderr).toContain('--clean');
 
     const third = await lifeboat(
-      'restore latest --yes --clean --variables REPLACE --connections do_nothing --json',
+      'restore latest --yes --clean --ignore-running --variables REPLACE --connections do_nothing --json',
       fresh,
     );
     const { summary } = checkedLines(third);
@@ -358,14 +358,14 @@ describe('cleanup', () => {
     const target = await createDatabase({ from: 'data' });
     const before = await rows(target, 'dag_run');
     expect(before).toBeGreaterThan(0);
-    const rehearsal = await lifeboat('cleanup --dry-run', target);
+    const rehearsal = await lifeboat('cleanup --ignore-running --dry-run', target);
     expect(rehearsal.code).toBe(0);
     expect(rehearsal.stdout).toMatch(/^Target .+\nAirflow .+\nScheduler /);
-    const refused = await lifeboat('cleanup', target);
+    const refused = await lifeboat('cleanup --ignore-running', target);
     expect(refused.code).toBe(14);
     expect(await rows(target, 'dag_run')).toBe(before);
     const variables = await rows(target, 'variable');
-    const { summary } = checkedLines(await lifeboat('cleanup --yes --json', target));
+    const { summary } = checkedLines(await lifeboat('cleanup --ignore-running --yes --json', target));
     expect(summary).toMatchObject({ exitCode: 0, deleted: { dag_run: before } });
     expect(await rows(target, 'dag_run')).toBe(0);
     expect(await rows(target, 'variable')).toBe(variables);

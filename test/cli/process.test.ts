@@ -198,20 +198,20 @@ describe.runIf(hasScript())('on a terminal', () => {
   test('the name of the database is asked for, and nothing else will do', async () => {
     const target = await createDatabase({ from: 'data' });
     const env = { LIFEBOAT_AIRFLOW: target.url };
-    const no = await onTerminal(['cleanup'], env, 'yes\n');
+    const no = await onTerminal(['cleanup', '--ignore-running'], env, 'yes\n');
     expect(no).toMatch(new RegExp(`Type the name of the database, ${target.name}, to go on`));
     expect(no).toContain('[exit 14]');
     const client = await target.client();
     const left = async (): Promise<unknown> =>
       (await client.query('SELECT count(*)::int AS n FROM dag_run')).rows[0];
     expect(await left()).not.toEqual({ n: 0 });
-    const yes = await onTerminal(['cleanup'], env, `${target.name}\n`);
+    const yes = await onTerminal(['cleanup', '--ignore-running'], env, `${target.name}\n`);
     expect(yes).toContain('[exit 0]');
     expect(await left()).toEqual({ n: 0 });
   });
 
   test('Ctrl-C at the question is 130', async () => {
     const target = await createDatabase({ from: 'data' });
-    expect(await onTerminal(['cleanup'], { LIFEBOAT_AIRFLOW: target.url }, '\u0003')).toContain('[exit 130]');
+    expect(await onTerminal(['cleanup', '--ignore-running'], { LIFEBOAT_AIRFLOW: target.url }, '\u0003')).toContain('[exit 130]');
   });
 });

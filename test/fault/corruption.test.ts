@@ -255,7 +255,7 @@ describe('on disk, through the command line', () => {
       await (damaged === null ? rm(name) : writeFile(name, damaged));
       for (const command of [
         ['verify', 'latest'],
-        ['restore', 'latest', '--clean', '--yes'],
+        ['restore', 'latest', '--clean', '--ignore-running', '--yes'],
       ]) {
         const result = await cli([...command, '--json'], { env });
         expect(result.code, `${command.join(' ')} with ${name}: ${result.stderr}`).toBe(code);

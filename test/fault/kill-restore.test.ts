@@ -228,7 +228,7 @@ describe.each(['SIGINT', 'SIGTERM'] as const)('%s of a restore', (signal) => {
 
 function startRestore(url: string): RunningCli {
   const env = { LIFEBOAT_AIRFLOW: url, LIFEBOAT_STORAGE: folder.path('storage') };
-  return startCli(['restore', 'latest', '--clean', '--yes'], env);
+  return startCli(['restore', 'latest', '--clean', '--ignore-running', '--yes'], env);
 }
 
 async function newTarget(): Promise<void> {

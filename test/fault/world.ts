@@ -76,6 +76,8 @@ export function restoreRequest(
     connections: 'append',
     pauseState: 'backup',
     fernetKeys: [],
+    // The fixtures hold tasks that were killed while they ran.
+    ignoreRunning: true,
     dryRun: false,
     confirm: () => Promise.resolve(true),
     ...overrides,
@@ -83,7 +85,12 @@ export function restoreRequest(
 }
 
 export function cleanupRequest(database: { readonly url: string }): CleanupRequest {
-  return { environment: environmentOf(database), dryRun: false, confirm: () => Promise.resolve(true) };
+  return {
+    environment: environmentOf(database),
+    ignoreRunning: true,
+    dryRun: false,
+    confirm: () => Promise.resolve(true),
+  };
 }
 
 export function pruneRequest(overrides: Partial<PruneRequest> = {}): PruneRequest {

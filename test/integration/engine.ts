@@ -3,6 +3,7 @@ import type { DatabaseTarget } from '../../src/db/target.ts';
 import type {
   BackupRequest,
   BackupResult,
+  CleanupRequest,
   CleanupResult,
   EngineContext,
   RestoreRequest,
@@ -75,6 +76,8 @@ export async function restoreInto(
     connections: 'append',
     pauseState: 'backup',
     fernetKeys: [FIXTURE_FERNET_KEY],
+    // The fixtures hold tasks that were killed while they ran.
+    ignoreRunning: true,
     dryRun: false,
     confirm: () => Promise.resolve(true),
     ...request,
@@ -82,11 +85,17 @@ export async function restoreInto(
   return { ...result, loaded: result.loaded! };
 }
 
-export function cleanUp(ctx: EngineContext, at: Where): Promise<CleanupResult> {
+export function cleanUp(
+  ctx: EngineContext,
+  at: Where,
+  request: Partial<CleanupRequest> = {},
+): Promise<CleanupResult> {
   return cleanup(ctx, {
     environment: targetOf(at, at.schema),
+    ignoreRunning: true,
     dryRun: false,
     confirm: () => Promise.resolve(true),
+    ...request,
   });
 }
 

@@ -142,7 +142,7 @@ test('a history without --clean is refused, and dry runs touch neither side', as
   expect(plan.get('variable')).toMatchObject({ action: 'merge', deletes: 0, keeps: 33 });
   expect(JSON.parse(JSON.stringify(dry.plan))).toEqual(dry.plan);
   const environment = targetOf(target);
-  const { plan: cleanPlan } = await cleanup(ctx, { environment, dryRun: true, confirm });
+  const { plan: cleanPlan } = await cleanup(ctx, { environment, dryRun: true, ignoreRunning: true, confirm });
   expect(cleanPlan.tables.find(({ table }) => table === 'dag_run')).toMatchObject({ deletes: 23, keeps: 0 });
   expect(cleanPlan.untouched).toEqual(expect.arrayContaining(['variable', 'ab_user', 'dag', 'log_template']));
   await backup(ctx, {
@@ -155,7 +155,7 @@ test('a history without --clean is refused, and dry runs touch neither side', as
   expect(asked).toBe(0);
   for (const work of [
     () => restoreInto(ctx, target, { clean: true, confirm }),
-    () => cleanup(ctx, { environment, dryRun: false, confirm }),
+    () => cleanup(ctx, { environment, dryRun: false, ignoreRunning: true, confirm }),
   ]) {
     expect((await failureOf(work())).message).toMatch(/not confirmed/);
   }

@@ -34,6 +34,7 @@ const PLAN: RestorePlan = {
   variables: 'append',
   connections: 'replace',
   pauseState: 'paused',
+  keepRuns: ['dr/manual__1'],
   tables: [
     { table: 'dag_run', action: 'load', deletes: 1203, loads: 40_003, keeps: 0 },
     { table: 'variable', action: 'merge', deletes: 0, loads: 4, keeps: 2, note: 'by key' },
@@ -156,6 +157,7 @@ describe('text reporter', () => {
         variables     append
         connections   replace
         pause states  paused: every DAG of the backup, until lifeboat activate
+        kept runs     dr/manual__1
 
       Table     Action  Delete    Load  Keep
       dag_run   load     1,203  40,003     0

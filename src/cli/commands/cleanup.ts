@@ -1,8 +1,8 @@
 import type { CleanupRequest, CleanupResult } from '../../engine/api.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
 import { confirm } from '../confirm.ts';
-import { openEnvironment, requireNamedEnvironment, withoutStorage } from '../context.ts';
-import { DRY_RUN, YES } from '../flags.ts';
+import { liveRequest, openEnvironment, requireNamedEnvironment, withoutStorage } from '../context.ts';
+import { DRY_RUN, IGNORE_RUNNING, KEEP_RUN, YES } from '../flags.ts';
 import type { Style } from '../text/style.ts';
 import { table } from '../text/table.ts';
 import { count, counted } from '../text/units.ts';
@@ -13,7 +13,7 @@ export const cleanupCommand: Command = {
   details:
     'Deletes runs, task instances, XComs and the rest of the history in one transaction. Variables, connections, pools, DAG rows, log templates, users and roles, Celery’s tables and datasets stay, and so do live rows. Prints the plan first and asks for the name of the database, unless --yes.',
   uses: ['environment'],
-  flags: [DRY_RUN, YES],
+  flags: [KEEP_RUN, IGNORE_RUNNING, DRY_RUN, YES],
   examples: [
     ['$0 cleanup --airflow postgresql://airflow@dr-db/airflow --dry-run', 'What would be deleted'],
     ['$0 cleanup --airflow postgresql://airflow@dr-db/airflow', 'Asks first'],
@@ -28,6 +28,7 @@ async function run(input: CommandInput): Promise<Outcome> {
   const request: CleanupRequest = {
     environment,
     dryRun,
+    ...liveRequest(input),
     confirm: (plan) => {
       const deletes = plan.tables.reduce((sum, one) => sum + one.deletes, 0);
       return confirm(input, {

@@ -2,8 +2,8 @@ import type { RestoreRequest } from '../../engine/api.ts';
 import type { MergeStrategy, PauseState } from '../../engine/plans.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
 import { confirm } from '../confirm.ts';
-import { openEnvironment, requireNamedEnvironment, withEngine } from '../context.ts';
-import { DRY_RUN, strategyFlag, YES } from '../flags.ts';
+import { liveRequest, openEnvironment, requireNamedEnvironment, withEngine } from '../context.ts';
+import { DRY_RUN, IGNORE_RUNNING, KEEP_RUN, strategyFlag, YES } from '../flags.ts';
 import { counted } from '../text/units.ts';
 
 const GROUP = 'Restore:';
@@ -51,6 +51,8 @@ export const restoreCommand: Command = {
       group: GROUP,
       describe: 'Encrypt secrets that the source stored in clear with the target’s Fernet key',
     },
+    KEEP_RUN,
+    IGNORE_RUNNING,
     DRY_RUN,
     YES,
   ],
@@ -93,6 +95,7 @@ async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<Res
     sourceFernetKeys: resolveSourceFernetKeys(input.host.env),
     unreadable: args.text('unreadable') === 'keep' ? 'keep' : 'refuse',
     encryptClear: args.switch('encrypt-clear'),
+    ...liveRequest(input),
     confirm: (plan) => {
       const deletes = plan.tables.reduce((sum, one) => sum + one.deletes, 0);
       const deleting = deletes === 0 ? '' : `deletes ${counted(deletes, 'row')} of history and `;

@@ -95,6 +95,7 @@ function restorePlanText(plan: RestorePlan, style: Style): string {
       ['  variables', plan.variables],
       ['  connections', plan.connections],
       ['  pause states', pauseStateText(plan.pauseState)],
+      ...(plan.keepRuns.length === 0 ? [] : [['  kept runs', plan.keepRuns.join(', ')] as const]),
     ])}`,
     table(columns, [...rows, ['total', '', total('deletes'), total('loads'), total('keeps')]], style),
     idle.length === 0 ? '' : wrap(`Nothing to do in ${names(idle, 100)}.`, style.width),
@@ -125,7 +126,11 @@ function cleanupPlanText(plan: CleanupPlan, style: Style): string {
     environmentLines('Target', plan.target, style),
     `${style.bold('Plan: clean up')} ${counted(deletes, 'row')} of history`,
     busy.length === 0 ? '' : table(columns, [...rows, ['total', count(deletes), count(keeps)]], style),
+    plan.keepRuns.length === 0
+      ? ''
+      : wrap(`Kept with everything that hangs on them: ${plan.keepRuns.join(', ')}.`, style.width),
     plan.untouched.length === 0 ? '' : wrap(`Never touched: ${names(plan.untouched, 100)}.`, style.width),
+    warningLines(plan.warnings, style),
     blockerLines(plan.blockers, style),
   ]);
 }
