@@ -212,6 +212,8 @@ describe.runIf(hasScript())('on a terminal', () => {
 
   test('Ctrl-C at the question is 130', async () => {
     const target = await createDatabase({ from: 'data' });
-    expect(await onTerminal(['cleanup', '--ignore-running'], { LIFEBOAT_AIRFLOW: target.url }, '\u0003')).toContain('[exit 130]');
+    expect(
+      await onTerminal(['cleanup', '--ignore-running'], { LIFEBOAT_AIRFLOW: target.url }, '\u0003'),
+    ).toContain('[exit 130]');
   });
 });

@@ -61,11 +61,12 @@ describe('live rows', () => {
           table.parents.some((parent) => parent === 'dag_run' || parent === 'task_instance'),
       );
       expect(parts.length).toBeGreaterThan(7);
-      for (const { name, ofRun } of parts)
+      for (const { name, ofRun } of parts) {
         expect(
           ofRun.map((link) => link.as),
           name,
         ).toContain('part');
+      }
     }
   });
 });
