@@ -17,35 +17,11 @@ import {
   type EmbeddedPostgresOptions,
 } from './embedded-postgres.ts';
 import { loadSample, SAMPLE_AIRFLOW, SAMPLE_FERNET_KEY } from './sample.ts';
-import {
-  compareRows,
-  readTableRows,
-  type Intended,
-  type RowComparison,
-  type TableRows,
-} from './table-rows.ts';
+import { INTENDED } from './intended.ts';
+import { compareRows, readTableRows, type RowComparison, type TableRows } from './table-rows.ts';
 
 const LOST = 'airflow_eu_west_1';
 const NEW = 'airflow_eu_central_1';
-
-/** What a restore does not bring back as it was, on purpose. */
-const INTENDED: readonly Intended[] = [
-  {
-    table: 'log_template',
-    columns: ['created_at'],
-    why: "the new environment's own with the same content; runs refer to those",
-  },
-  {
-    table: 'dag',
-    columns: ['is_active'],
-    why: 'inactive until the new scheduler has parsed their files; paused or not as before',
-  },
-  {
-    table: 'job',
-    columns: ['state', 'end_date'],
-    why: 'schedulers and tasks that died with the region, stored as failed so that nothing dead looks alive',
-  },
-];
 
 export interface DemoContext {
   /** A line of the story, for people; a newline before it starts a paragraph. */

@@ -38,7 +38,7 @@ export async function activate(ctx: EngineContext, request: ActivateRequest): Pr
       tables: [DAG],
     } as const;
     // Only for its refusals: another minor, content that is not known.
-    planRestore(manifest, state, asked);
+    planRestore(manifest, state, asked, { now: ctx.now(), runTimeouts: new Map() });
     await lockEnvironment(client, state.facts.name);
     await createStage(client, environment.schema, DAG, stored.columns);
     const columns = stored.columns.map(quoteIdent).join(', ');

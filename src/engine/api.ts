@@ -3,7 +3,15 @@ import type { Storage } from '../storage/storage.ts';
 import type { Report } from './events.ts';
 import type { ImportNote } from './import/notes.ts';
 import type { Manifest } from './manifest.ts';
-import type { CleanupPlan, MergeStrategy, PauseState, PrunePlan, RestorePlan } from './plans.ts';
+import type { InFlightResult } from './in-flight/in-flight.ts';
+import type {
+  CleanupPlan,
+  InFlightPolicy,
+  MergeStrategy,
+  PauseState,
+  PrunePlan,
+  RestorePlan,
+} from './plans.ts';
 
 /** What every engine function gets passed in: nothing in the engine reads the environment, the clock or argv. */
 export interface EngineContext {
@@ -64,6 +72,8 @@ export interface RestoreRequest {
   readonly variables: MergeStrategy;
   readonly connections: MergeStrategy;
   readonly pauseState: PauseState;
+  /** Default: resume. */
+  readonly inFlight?: InFlightPolicy;
   readonly tables?: readonly string[];
   /** Keys of the target, first key first. */
   readonly fernetKeys: readonly string[];
@@ -104,6 +114,8 @@ export interface RestoreResult {
     /** Unfinished runs in the target now, by state. */
     readonly unfinishedRuns: Readonly<Record<string, number>>;
     readonly unfinishedTasks: Readonly<Record<string, number>>;
+    /** What became of the backup's unfinished runs; null when this restore brought none of their tables. */
+    readonly inFlight: InFlightResult | null;
     /** Restored secrets that the target's Fernet keys cannot read: names only. Null: no key of the target is known. */
     readonly unreadableSecrets: readonly string[] | null;
     /** Secrets written anew for the target's first Fernet key, and those that were stored in clear before. */

@@ -1,6 +1,7 @@
 import type { BackupRequest, EngineContext } from './api.ts';
 import type { DetectedEnvironment } from './detect.ts';
 import { fernetFingerprint } from '../secrets/fernet.ts';
+import type { Unfinished } from './in-flight/unfinished.ts';
 import { manifestKey, partKey } from './layout.ts';
 import { encodeManifest } from './manifest-text.ts';
 import type { UnsealedManifest } from './manifest-text.ts';
@@ -32,7 +33,13 @@ export async function publish(
   ctx: EngineContext,
   request: BackupRequest,
   prepared: Prepared,
-  done: { parts: ReadonlyMap<string, ManifestPart>; maxIds: MaxIds; snapshotTime: string; started: Date },
+  done: {
+    parts: ReadonlyMap<string, ManifestPart>;
+    maxIds: MaxIds;
+    unfinished: Unfinished | undefined;
+    snapshotTime: string;
+    started: Date;
+  },
 ): Promise<Manifest> {
   const { backupId, detected, selection, plan } = prepared;
   const tables = selection.tables.map((table): ManifestTable => {
@@ -66,6 +73,7 @@ export async function publish(
     snapshotTime: done.snapshotTime,
     compression: compressionName(request),
     secrets: { mode: 'ciphertext', fernetKeys: request.fernetKeys.map(fernetFingerprint) },
+    ...(done.unfinished === undefined ? {} : { unfinished: done.unfinished }),
     tables,
     leftOut: plan.leftOut,
     totals: totalsOf(tables),

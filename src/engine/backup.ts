@@ -8,6 +8,7 @@ import type { MaxIds, Prepared } from './backup-manifest.ts';
 import { planBackup } from './backup-plan.ts';
 import { readListing } from './catalog.ts';
 import { detectEnvironment } from './detect.ts';
+import { readUnfinished } from './in-flight/unfinished.ts';
 import { makeBackupId, manifestKey, partKey } from './layout.ts';
 import type { ManifestPart } from './manifest.ts';
 import { writePart } from './part-writer.ts';
@@ -44,6 +45,7 @@ export async function backup(ctx: EngineContext, request: BackupRequest): Promis
     if (request.dryRun) return { backupId: prepared.backupId, debris };
 
     const maxIds = await readMaxIds(client, environment.schema, prepared);
+    const unfinished = holdsRuns(prepared) ? await readUnfinished(client, environment.schema) : undefined;
     const join = { purpose: 'backup', begin: joining(snapshot.id ?? '') };
     const worker: Worker = (work, signal) =>
       withSession(ctx, environment, { ...join, signal }, (other) => work(other));
@@ -52,6 +54,7 @@ export async function backup(ctx: EngineContext, request: BackupRequest): Promis
       const manifest = await publish(ctx, request, prepared, {
         parts,
         maxIds,
+        unfinished,
         snapshotTime: snapshot.time,
         started,
       });
@@ -61,6 +64,11 @@ export async function backup(ctx: EngineContext, request: BackupRequest): Promis
       throw error;
     }
   });
+}
+
+function holdsRuns({ selection }: Prepared): boolean {
+  const needed = ['dag_run', 'task_instance', 'task_reschedule'];
+  return needed.every((name) => selection.tables.some((table) => table.name === name));
 }
 
 function joining(snapshotId: string): (client: Client, settings: readonly string[]) => Promise<void> {

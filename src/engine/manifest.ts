@@ -1,3 +1,4 @@
+import type { Unfinished } from './in-flight/unfinished.ts';
 import type { LeftOut } from './plans.ts';
 
 export const FORMAT_VERSION = 1;
@@ -49,6 +50,8 @@ export interface Manifest {
     /** Fingerprints of the source's Fernet keys, first key first; empty when none was known. */
     readonly fernetKeys: readonly string[];
   };
+  /** Runs and tasks that had not ended; absent in older and in imported backups, and when their tables are not in it. */
+  readonly unfinished?: Unfinished;
   readonly tables: readonly ManifestTable[];
   readonly leftOut: readonly LeftOut[];
   readonly totals: {

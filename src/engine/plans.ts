@@ -67,6 +67,30 @@ export interface RestorePlanTable {
   readonly note?: string;
 }
 
+/** A time limit that wall-clock time may have passed while the environment was down. */
+export interface TimeLimit {
+  readonly dagId: string;
+  readonly runId: string;
+  /** Absent: the limit is of the whole run. */
+  readonly taskId?: string;
+  readonly mapIndex?: number;
+  /** dagrun: dagrun_timeout of the run · trigger: trigger_timeout of a deferred task · sensor: the task's own timeout. */
+  readonly kind: 'dagrun' | 'trigger' | 'sensor';
+  /** When it ran out; for a sensor, whose timeout stands in its code alone, when it began to wait. ISO, UTC. */
+  readonly at: string;
+}
+
+export interface InFlightPlan {
+  readonly policy: InFlightPolicy;
+  /** Unfinished runs of the backup by state; null when the backup does not say (an older one, or an imported one). */
+  readonly runs: Readonly<Record<string, number>> | null;
+  /** Of them, runs of type backfill: no scheduler goes on with these. */
+  readonly backfillRuns: number;
+  readonly tasks: Readonly<Record<string, number>> | null;
+  /** Limits that are passed already: Airflow ends these runs and tasks when it sees them. */
+  readonly passedLimits: readonly TimeLimit[];
+}
+
 export interface RestorePlan {
   readonly kind: 'restore';
   readonly backupId: string;
@@ -80,6 +104,7 @@ export interface RestorePlan {
   readonly pauseState: PauseState;
   /** Runs of the target that survive with everything that hangs on them: DAG_ID/RUN_ID. */
   readonly keepRuns: readonly string[];
+  readonly inFlight: InFlightPlan;
   readonly tables: readonly RestorePlanTable[];
   readonly blockers: readonly Blocker[];
   readonly warnings: readonly PlanWarning[];
@@ -111,5 +136,7 @@ export interface PrunePlan {
   readonly leftovers: readonly string[];
 }
 
+/** What becomes of runs and tasks that had not ended at the moment of the backup. */
+export type InFlightPolicy = 'resume' | 'fail' | 'exclude';
 export type MergeStrategy = 'skip' | 'append' | 'replace';
 export type PauseState = 'backup' | 'paused' | 'unchanged';

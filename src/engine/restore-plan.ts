@@ -5,6 +5,8 @@ import type { RestoreRequest } from './api.ts';
 import { unfillableColumns } from './drift.ts';
 import { missingRunBlockers, runLabel } from './live-rows.ts';
 import type { Manifest } from './manifest.ts';
+import { planInFlight } from './in-flight/plan.ts';
+import type { PlanFacts } from './in-flight/plan.ts';
 import type { Blocker, PlanWarning, RestorePlan, RestorePlanTable } from './plans.ts';
 import { runningBlockers, runningWarnings } from './running-tasks.ts';
 import { selectTables } from './selection.ts';
@@ -18,7 +20,7 @@ export interface PlannedRestore {
 
 type PlanRequest = Pick<
   RestoreRequest,
-  'clean' | 'variables' | 'connections' | 'pauseState' | 'tables' | 'ignoreRunning'
+  'clean' | 'variables' | 'connections' | 'pauseState' | 'inFlight' | 'tables' | 'ignoreRunning'
 >;
 
 /**
@@ -26,7 +28,12 @@ type PlanRequest = Pick<
  *
  * @throws LifeboatError 'unsupported' when the two do not fit (minor, columns), 'usage' for unknown tables.
  */
-export function planRestore(manifest: Manifest, state: TargetState, request: PlanRequest): PlannedRestore {
+export function planRestore(
+  manifest: Manifest,
+  state: TargetState,
+  request: PlanRequest,
+  facts: PlanFacts,
+): PlannedRestore {
   refuseOtherMinor(manifest, state);
   const stored = new Map(manifest.tables.map((table) => [table.name, table]));
   const available = state.tables.filter((table) => stored.has(table.name));
@@ -63,6 +70,7 @@ export function planRestore(manifest: Manifest, state: TargetState, request: Pla
     connections: request.connections,
     pauseState: request.pauseState,
     keepRuns: state.liveRuns.map(runLabel),
+    inFlight: planInFlight(manifest, request.inFlight ?? 'resume', facts),
     tables: planned,
     blockers: [
       ...missingRunBlockers(state),

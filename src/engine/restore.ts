@@ -8,6 +8,10 @@ import { cleanLocks, cleanTables, planClean } from './clean-tables.ts';
 import { commitSurely } from './commit.ts';
 import type { LoadedTable } from './load-context.ts';
 import { loadTables } from './load-tables.ts';
+import { settleInFlight } from './in-flight/in-flight.ts';
+import { readPlanFacts } from './in-flight/plan.ts';
+import type { PlanFacts } from './in-flight/plan.ts';
+import { rememberKeptRuns } from './in-flight/restored.ts';
 import { lockEnvironment, lockTables } from './locks.ts';
 import type { LockWish } from './locks.ts';
 import type { Manifest } from './manifest.ts';
@@ -39,7 +43,8 @@ export async function restore(ctx: EngineContext, request: RestoreRequest): Prom
     { purpose: 'restore preflight', begin: beginReading },
     async (client) => {
       const state = await readTargetState(client, request.environment, request);
-      return { state, ...planRestore(manifest, state, request) };
+      const facts = await readPlanFacts(client, request.environment.schema, manifest, ctx.now());
+      return { state, facts, ...planRestore(manifest, state, request, facts) };
     },
   );
   ctx.report({ event: 'plan', plan: preview.plan });
@@ -69,6 +74,7 @@ export async function restore(ctx: EngineContext, request: RestoreRequest): Prom
 
 interface Preview {
   readonly state: TargetState;
+  readonly facts: PlanFacts;
   readonly tables: readonly ResolvedTable[];
 }
 
@@ -79,7 +85,7 @@ async function execute(
   request: RestoreRequest,
   client: Client,
   manifest: Manifest,
-  { state: seen, tables }: Preview,
+  { state: seen, facts, tables }: Preview,
 ): Promise<Work> {
   const { schema } = request.environment;
   const clean = request.clean ? planClean(seen, tables) : { truncate: [], remove: [] };
@@ -87,18 +93,27 @@ async function execute(
   await lockTables(ctx, client, schema, lockWishes(tables, cleanLocks(clean)));
   // Under the locks nothing moves any more: what was refused at first sight is refused for good here.
   const state = await readTargetState(client, request.environment, request);
-  refuseBlocked(planRestore(manifest, state, request).plan.blockers);
+  refuseBlocked(planRestore(manifest, state, request, facts).plan.blockers);
 
   if (request.clean) {
     ctx.report({ event: 'phase', phase: 'clean', message: 'Deleting the history of the target' });
   }
   const deleted = await cleanTables(client, state, clean);
+  await rememberKeptRuns(client, schema);
   ctx.report({ event: 'phase', phase: 'load', message: `Loading ${tables.length} tables` });
   const rekeying = createRekeying(client, rekeyRequest(ctx, request, manifest));
   const loaded = await load(ctx, request, client, { manifest, state, tables, deleted, rekeying });
   const secrets = rekeying.finish();
   ctx.report({ event: 'phase', phase: 'finish', message: 'Lifting sequences, reading the result' });
   await liftSequences(ctx, client, state, tables);
+  // Its new rows take their ids from the sequences.
+  const inFlight = await settleInFlight(client, schema, {
+    policy: request.inFlight ?? 'resume',
+    backupId: manifest.backupId,
+    snapshotTime: manifest.snapshotTime,
+    tables,
+    now: ctx.now(),
+  });
   const aftermath = await readAftermath(client, schema);
   const secretTables = tables.filter((table) => table.secrets.length > 0);
   return {
@@ -108,6 +123,7 @@ async function execute(
     variables: mergeOf(loaded, 'variable'),
     connections: mergeOf(loaded, 'connection'),
     ...aftermath,
+    inFlight,
     secrets,
     unreadableSecrets:
       request.fernetKeys.length === 0

@@ -16,6 +16,9 @@ export const trigger: TableSpec = {
   serial: 'id',
   references: { triggerer_id: 'job' },
   neverReuseIds: true,
+  // A triggerer of the source is dead, and its id may be that of a live one here; NULL is what the target's take up
+  // (Trigger.assign_unassigned, airflow/models/trigger.py, 2.5–2.11).
+  rewrites: [{ column: 'triggerer_id', when: 'true', to: 'NULL' }],
   secrets: [{ column: 'kwargs', since: '2.9' }],
   // A trigger that is deleted takes its task instance along (ON DELETE CASCADE).
   ofRun: [{ own: ['id'], of: 'task_instance', theirs: ['trigger_id'], as: 'held' }],

@@ -1,5 +1,6 @@
 import { canonical } from './dump.ts';
 import type { Dump, Row } from './dump.ts';
+import { resumedDump } from './resumed.ts';
 
 /** What was in the target when the restore began, and the moment that the backup shows. */
 export interface RestoreSituation {
@@ -119,7 +120,7 @@ const HOOK_EXCEPTIONS: Readonly<Record<string, (source: unknown, before: unknown
 
 /** The dump that a correct restore of `source` must produce, in this situation. */
 export function expectedDump(source: Dump, situation: RestoreSituation): Dump {
-  const led = leadToTemplatesOf(situation.before, source);
+  const led = leadToTemplatesOf(situation.before, resumedDump(source, situation.snapshotTime));
   const semantic = Object.fromEntries(
     Object.entries(led.semantic).map(([table, rows]) => {
       const exception = EXCEPTIONS.find(({ tables }) => tables.includes(table));

@@ -31,6 +31,7 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'connections',
     'pause-state',
     'tables',
+    'in-flight',
     'unreadable',
     'encrypt-clear',
     'keep-run',

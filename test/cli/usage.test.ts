@@ -20,7 +20,7 @@ const MISTAKES: readonly (readonly [line: string, says: RegExp])[] = [
   ['list extra', /list does not take the word extra/],
   ['restore latest --claen', /no flag --claen[^]*--clean/],
   ['restore --claen latest', /no flag --claen/],
-  ['restore latest --in-flight fail', /no flag --in-flight/],
+  ['restore latest --in-flight keep', /--in-flight .*resume, fail.* exclude/],
   ['restore latest --no-clean', /no flag --no-clean/],
   ['restore latest --dryRun', /no flag --dryRun/],
   ['restore latest -y', /no flag -y/],

@@ -1,4 +1,5 @@
 import type { DatabaseSnapshot } from '../helpers/compare.ts';
+import { resumed } from './resumed.ts';
 
 /** A row by column name, values as text. */
 export type NamedRow = Readonly<Record<string, string | null>>;
@@ -50,6 +51,7 @@ const MOVING = new Set([
   'slot_pool',
   'dataset',
   'dataset_alias',
+  'task_instance_history',
 ]);
 
 export function namedRows(snapshot: DatabaseSnapshot, table: string): readonly NamedRow[] {
@@ -233,7 +235,10 @@ export function expectedContent(
   before: DatabaseSnapshot,
   situation: Situation,
 ): Content {
-  const [from, into] = [resolveIds(endJobs(source, situation.snapshotTime)), resolveIds(before)];
+  const [from, into] = [
+    resolveIds(endJobs(resumed(source, situation.snapshotTime), situation.snapshotTime)),
+    resolveIds(before),
+  ];
   return new Map(
     [...into].map(([table, own]) => {
       const rule = DIFFERENCES.find(({ tables }) => tables.includes(table));

@@ -35,6 +35,7 @@ const PLAN: RestorePlan = {
   connections: 'replace',
   pauseState: 'paused',
   keepRuns: ['dr/manual__1'],
+  inFlight: { policy: 'resume', runs: { queued: 1 }, backfillRuns: 0, tasks: {}, passedLimits: [] },
   tables: [
     { table: 'dag_run', action: 'load', deletes: 1203, loads: 40_003, keeps: 0 },
     { table: 'variable', action: 'merge', deletes: 0, loads: 4, keeps: 2, note: 'by key' },
@@ -156,6 +157,7 @@ describe('text reporter', () => {
         clean         yes: history of the target is deleted first
         variables     append
         connections   replace
+        in flight     resume: the scheduler goes on with what had not ended (runs: 1 queued)
         pause states  paused: every DAG of the backup, until lifeboat activate
         kept runs     dr/manual__1
 

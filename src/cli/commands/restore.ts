@@ -1,5 +1,5 @@
 import type { RestoreRequest } from '../../engine/api.ts';
-import type { MergeStrategy, PauseState } from '../../engine/plans.ts';
+import type { InFlightPolicy, MergeStrategy, PauseState } from '../../engine/plans.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
 import { confirm } from '../confirm.ts';
 import { liveRequest, openEnvironment, requireNamedEnvironment, withEngine } from '../context.ts';
@@ -31,6 +31,15 @@ export const restoreCommand: Command = {
       choices: ['backup', 'paused', 'unchanged'],
       fallback: 'backup',
       describe: 'DAGs get the pause state of the backup, are all paused until lifeboat activate, or stay',
+    },
+    {
+      name: 'in-flight',
+      kind: 'text',
+      group: GROUP,
+      choices: ['resume', 'fail', 'exclude'],
+      fallback: 'resume',
+      describe:
+        'Unfinished runs go on with what had not ended, end as failed with a note, or are left out with all that is theirs',
     },
     {
       name: 'tables',
@@ -91,6 +100,7 @@ async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<Res
     variables: args.text('variables') as MergeStrategy,
     connections: args.text('connections') as MergeStrategy,
     pauseState: args.text('pause-state') as PauseState,
+    inFlight: args.text('in-flight') as InFlightPolicy,
     ...(tables === undefined ? {} : { tables }),
     sourceFernetKeys: resolveSourceFernetKeys(input.host.env),
     unreadable: args.text('unreadable') === 'keep' ? 'keep' : 'refuse',

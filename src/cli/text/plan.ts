@@ -6,6 +6,7 @@ import type {
   PlanWarning,
   PrunePlan,
   RestorePlan,
+  TimeLimit,
 } from '../../engine/plans.ts';
 import { facts, labelled, names, table, wrap } from './table.ts';
 import type { Style } from './style.ts';
@@ -94,14 +95,50 @@ function restorePlanText(plan: RestorePlan, style: Style): string {
       ['  clean', plan.clean ? 'yes: history of the target is deleted first' : 'no'],
       ['  variables', plan.variables],
       ['  connections', plan.connections],
+      ['  in flight', inFlightText(plan.inFlight)],
       ['  pause states', pauseStateText(plan.pauseState)],
       ...(plan.keepRuns.length === 0 ? [] : [['  kept runs', plan.keepRuns.join(', ')] as const]),
     ])}`,
     table(columns, [...rows, ['total', '', total('deletes'), total('loads'), total('keeps')]], style),
     idle.length === 0 ? '' : wrap(`Nothing to do in ${names(idle, 100)}.`, style.width),
-    warningLines(plan.warnings, style),
+    warningLines([...limitWarnings(plan), ...plan.warnings], style),
     blockerLines(plan.blockers, style),
   ]);
+}
+
+function limitWarnings({ inFlight }: RestorePlan): readonly PlanWarning[] {
+  if (inFlight.passedLimits.length === 0) return [];
+  return [{ code: 'passed-limits', message: `Time limits: ${passedLimitsText(inFlight.passedLimits)}.` }];
+}
+
+function inFlightText({ policy, runs, backfillRuns }: RestorePlan['inFlight']): string {
+  const what = {
+    resume: 'resume: the scheduler goes on with what had not ended',
+    fail: 'fail: what had not ended ends as failed',
+    exclude: 'exclude: runs that had not ended are left out',
+  }[policy];
+  if (runs === null) return `${what}; the backup does not say how many`;
+  const states = Object.entries(runs).map(([state, number]) => `${count(number)} ${state}`);
+  const backfill =
+    backfillRuns > 0 && policy === 'resume' ? `; ${counted(backfillRuns, 'backfill run')} end as failed` : '';
+  return `${what} (${states.length === 0 ? 'no runs' : `runs: ${states.join(', ')}`}${backfill})`;
+}
+
+/** Limits that ran out while the environment was down, as a warning. */
+export function passedLimitsText(limits: readonly TimeLimit[]): string {
+  const called = (limit: TimeLimit): string =>
+    [limit.dagId, limit.runId, ...(limit.taskId === undefined ? [] : [limit.taskId])].join('/');
+  const of = (kind: TimeLimit['kind']): readonly string[] =>
+    limits.filter((limit) => limit.kind === kind).map(called);
+  const kinds: readonly (readonly [readonly string[], string])[] = [
+    [of('dagrun'), 'runs past their dagrun_timeout, which the scheduler will fail'],
+    [of('trigger'), 'deferred tasks past their timeout, which the scheduler will fail'],
+    [of('sensor'), 'sensors whose own timeout counts from their first poke'],
+  ];
+  return kinds
+    .filter(([found]) => found.length > 0)
+    .map(([found, what]) => `${what}: ${names(found, 10)}`)
+    .join('; ');
 }
 
 function pauseStateText(state: RestorePlan['pauseState']): string {

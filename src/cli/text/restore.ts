@@ -1,5 +1,5 @@
 import type { MergeCounts, RestoreResult } from '../../engine/api.ts';
-import { sections } from './plan.ts';
+import { passedLimitsText, sections } from './plan.ts';
 import type { Style } from './style.ts';
 import { facts, labelled, names, table } from './table.ts';
 import { count, counted, duration } from './units.ts';
@@ -35,12 +35,27 @@ function loadedTable(loaded: Loaded, style: Style): string {
 
 function stateFacts(loaded: Loaded): string {
   return facts([
+    ...inFlightFacts(loaded),
     ['Unfinished runs', byState(loaded.unfinishedRuns)],
     ['Unfinished tasks', byState(loaded.unfinishedTasks)],
     ['Variables', mergeText(loaded.variables)],
     ['Connections', mergeText(loaded.connections)],
     ...secretFacts(loaded),
   ]);
+}
+
+function inFlightFacts({ inFlight }: Loaded): readonly (readonly [string, string])[] {
+  if (inFlight === null) return [];
+  const done = [
+    inFlight.resumedRuns > 0 ? `${counted(inFlight.resumedRuns, 'run')} to go on with` : '',
+    inFlight.startedAnew > 0 ? `${counted(inFlight.startedAnew, 'interrupted task')} to start anew` : '',
+    inFlight.failedRuns > 0 ? `${counted(inFlight.failedRuns, 'run')} ended as failed` : '',
+    inFlight.failedTasks > 0 ? `${counted(inFlight.failedTasks, 'task')} ended as failed` : '',
+    inFlight.excludedRuns > 0
+      ? `${counted(inFlight.excludedRuns, 'run')} and ${counted(inFlight.excludedTasks, 'task')} left out`
+      : '',
+  ].filter((text) => text !== '');
+  return done.length === 0 ? [] : [[`In flight (${inFlight.policy})`, done.join(', ')]];
 }
 
 function secretFacts({ secrets }: Loaded): readonly (readonly [string, string])[] {
@@ -79,6 +94,10 @@ function attention(loaded: Loaded, style: Style): string {
     [
       (loaded.unreadableSecrets?.length ?? 0) > 0,
       `Secrets that the target’s Fernet key cannot read: ${names(loaded.unreadableSecrets ?? [])}.`,
+    ],
+    [
+      (loaded.inFlight?.passedLimits.length ?? 0) > 0,
+      `Time limits: ${passedLimitsText(loaded.inFlight?.passedLimits ?? [])}.`,
     ],
     [
       loaded.missingPools.length > 0,
