@@ -80,16 +80,21 @@ function s3Options(args: Args): S3Options {
   };
 }
 
+/** The Airflow task that the command runs in, if it does. */
+export function carryingTask({ host }: CommandInput): { readonly carriedBy?: CarryingTask } {
+  return given('carriedBy', resolveCarryingTask(host.env));
+}
+
 /** What restore and cleanup are told of the life in their target. */
-export function liveRequest({ args, host }: CommandInput): {
+export function liveRequest(input: CommandInput): {
   readonly keepRuns: readonly RunName[];
   readonly carriedBy?: CarryingTask;
   readonly ignoreRunning: boolean;
 } {
   return {
-    keepRuns: (args.list('keep-run') ?? []).map((text) => parseRunName(text, '--keep-run')),
-    ...given('carriedBy', resolveCarryingTask(host.env)),
-    ignoreRunning: args.switch('ignore-running'),
+    keepRuns: (input.args.list('keep-run') ?? []).map((text) => parseRunName(text, '--keep-run')),
+    ...carryingTask(input),
+    ignoreRunning: input.args.switch('ignore-running'),
   };
 }
 

@@ -48,6 +48,8 @@ export interface BackupRequest {
   readonly jobs: number;
   readonly compression: Compression;
   readonly label?: string;
+  /** The task that this process runs in; the manifest names it when the source has its run. */
+  readonly carriedBy?: CarryingTask;
   /** The source's Fernet keys as far as known; only their fingerprints are stored. */
   readonly fernetKeys: readonly string[];
   readonly dryRun: boolean;
@@ -126,6 +128,21 @@ export interface RestoreResult {
     readonly unparsedDags: readonly string[];
     /** Notes whose author the target does not know. */
     readonly notesWithoutUser: number;
+    /** Runs of the target that survived, as DAG_ID/RUN_ID. */
+    readonly keptRuns: readonly string[];
+    /** Runs of the backup that were not loaded, because a surviving one has their name or date. */
+    readonly leftOutRuns: readonly string[];
+    /** DAGs that carry backups or restores: they kept the pause state that they had in the target. */
+    readonly carryingDags: readonly string[];
+    /** The run that made the backup, stored as success; null when no run of the backup did. */
+    readonly endedRun: string | null;
+    /** How long the target was held up. */
+    readonly locks: {
+      /** Until all table locks were held at once, in attempts of 0.4 s. */
+      readonly waitedSeconds: number;
+      /** From then to the commit: whoever writes to these tables waits at most this long, and one attempt. */
+      readonly heldSeconds: number;
+    };
     readonly seconds: number;
   };
 }
@@ -142,6 +159,8 @@ export interface CleanupRequest {
 
 export interface CleanupResult {
   readonly plan: CleanupPlan;
+  /** How long the target was held up, as in RestoreResult; absent after a dry run. */
+  readonly locks?: { readonly waitedSeconds: number; readonly heldSeconds: number };
   /** Rows deleted by table; absent after a dry run. */
   readonly deleted?: Readonly<Record<string, number>>;
 }

@@ -1,4 +1,4 @@
-import type { BackupRequest, EngineContext } from './api.ts';
+import type { BackupRequest, CarryingTask, EngineContext } from './api.ts';
 import type { DetectedEnvironment } from './detect.ts';
 import { fernetFingerprint } from '../secrets/fernet.ts';
 import type { Unfinished } from './in-flight/unfinished.ts';
@@ -19,6 +19,7 @@ export interface Prepared {
   readonly selection: Selection;
   readonly items: readonly CopyItem[];
   readonly plan: BackupPlan;
+  readonly carriedBy: CarryingTask | undefined;
 }
 
 /** Table → serial column → its largest value inside the snapshot. */
@@ -69,6 +70,7 @@ export async function publish(
       airflow: detected.facts.airflow,
       alembicHead: detected.facts.alembicHead,
       postgres: detected.facts.postgres,
+      ...(prepared.carriedBy === undefined ? {} : { carriedBy: prepared.carriedBy }),
     },
     snapshotTime: done.snapshotTime,
     compression: compressionName(request),

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Client } from 'pg';
 import { quoteIdent, quoteTable } from '../db/introspect.ts';
 import { beginSnapshot, joinSnapshot } from '../db/snapshot.ts';
-import type { BackupRequest, BackupResult, EngineContext } from './api.ts';
+import type { BackupRequest, BackupResult, CarryingTask, EngineContext } from './api.ts';
 import { compressionName, publish } from './backup-manifest.ts';
 import type { MaxIds, Prepared } from './backup-manifest.ts';
 import { planBackup } from './backup-plan.ts';
@@ -10,6 +10,7 @@ import { readListing } from './catalog.ts';
 import { detectEnvironment } from './detect.ts';
 import { readUnfinished } from './in-flight/unfinished.ts';
 import { makeBackupId, manifestKey, partKey } from './layout.ts';
+import { findLiveRuns } from './live-rows.ts';
 import type { ManifestPart } from './manifest.ts';
 import { writePart } from './part-writer.ts';
 import { createProgress } from './progress.ts';
@@ -117,6 +118,7 @@ async function prepare(request: BackupRequest, lead: Client, started: Date): Pro
     const found = live.tables.get(table.name);
     return found ? copyItems(table, found, live.schema, serverVersion) : [];
   });
+  const carriedBy = await findCarrier(lead, request);
   const backupId = makeBackupId(started, randomBytes(3).toString('hex'));
   const plan = planBackup({
     backupId,
@@ -126,7 +128,15 @@ async function prepare(request: BackupRequest, lead: Client, started: Date): Pro
     jobs: request.jobs,
     compression: compressionName(request),
   });
-  return { backupId, detected, selection, items, plan };
+  return { backupId, detected, selection, items, plan, carriedBy };
+}
+
+/** The task that makes this backup, if it is one of the source: a task of another Airflow says nothing about this one. */
+async function findCarrier(lead: Client, request: BackupRequest): Promise<CarryingTask | undefined> {
+  const { carriedBy, environment } = request;
+  if (!carriedBy) return undefined;
+  const { live } = await findLiveRuns(lead, environment.schema, { carriedBy });
+  return live.length > 0 ? carriedBy : undefined;
 }
 
 /** Read inside the snapshot: a restore needs them before it has seen a row. */

@@ -10,6 +10,8 @@ export interface CleanPlan {
   readonly truncate: readonly ResolvedTable[];
   /** Children first. */
   readonly remove: readonly ResolvedTable[];
+  /** Not locked, and so emptied in the last moments: see live-jobs.ts. */
+  readonly last: readonly ResolvedTable[];
 }
 
 /** Tables of the past among the given ones, and how each is emptied. Pure. */
@@ -30,7 +32,12 @@ export function planClean(state: TargetState, tables: readonly ResolvedTable[]):
     truncate = kept;
   }
   const truncated = new Set(truncate.map((table) => table.name));
-  return { truncate, remove: history.filter((table) => !truncated.has(table.name)).toReversed() };
+  const others = history.filter((table) => !truncated.has(table.name)).toReversed();
+  return {
+    truncate,
+    remove: others.filter((table) => !table.neverLocked),
+    last: others.filter((table) => table.neverLocked),
+  };
 }
 
 export function cleanLocks(plan: CleanPlan): readonly LockWish[] {

@@ -2,6 +2,7 @@ import { LifeboatError } from '../errors.ts';
 import type { CleanupRequest, CleanupResult, EngineContext } from './api.ts';
 import { cleanLocks, cleanTables, planClean } from './clean-tables.ts';
 import { commitSurely } from './commit.ts';
+import { deleteStaleRows, noteStaleRows } from './live-jobs.ts';
 import { missingRunBlockers, runLabel } from './live-rows.ts';
 import { lockEnvironment, lockTables } from './locks.ts';
 import type { CleanupPlan } from './plans.ts';
@@ -41,14 +42,20 @@ export async function cleanup(ctx: EngineContext, request: CleanupRequest): Prom
   return withSession(ctx, environment, { purpose: 'cleanup', begin: beginWork }, async (client) => {
     await lockEnvironment(client, plan.target.name);
     const clean = planClean(seen, seen.tables);
-    await lockTables(ctx, client, environment.schema, cleanLocks(clean));
+    const locks = await lockTables(ctx, client, environment.schema, cleanLocks(clean));
     // Under the locks nothing moves any more: a migration or a task begun since the plan was made must still be refused.
     const state = await readTargetState(client, environment, request);
     refuseBlocked(planCleanup(state, request).blockers);
     ctx.report({ event: 'phase', phase: 'clean', message: 'Deleting the history of the target' });
     const deleted = await cleanTables(client, state, clean);
+    await noteStaleRows(client, state, clean.last);
+    const stale = await deleteStaleRows(client, state, clean.last);
     await commitSurely(ctx, client, environment);
-    return { plan, deleted: Object.fromEntries([...deleted].sort(([a], [b]) => a.localeCompare(b))) };
+    return {
+      plan,
+      locks: locks.measure(),
+      deleted: Object.fromEntries([...deleted, ...stale].sort(([a], [b]) => a.localeCompare(b))),
+    };
   });
 }
 

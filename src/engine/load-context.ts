@@ -28,6 +28,10 @@ export interface LoadContext {
   readonly kept: (table: string) => number;
   /** Filled as tables are loaded, read by the tables that refer to them. */
   readonly ids: Map<string, ParentIds>;
+  /** Tables that are not locked → last id that stays free for the target's own new rows. Filled like ids. */
+  readonly free: Map<string, number>;
+  /** Runs of the backup that are not loaded, as DAG_ID/RUN_ID. Filled when the runs are staged. */
+  readonly leftOutRuns: string[];
 }
 
 export interface LoadedTable {

@@ -4,6 +4,8 @@ import { insertInput, parentIds } from './load-context.ts';
 import type { LoadContext, LoadedTable } from './load-context.ts';
 import { loadDags } from './load-dags.ts';
 import { insertStatement } from './insert.ts';
+import { leaveOutRows, leavesRowsOut } from './left-out.ts';
+import { lastFreeId } from './live-jobs.ts';
 import type { ManifestTable } from './manifest.ts';
 import { mergeRows } from './merge.ts';
 import { loadParts } from './part-reader.ts';
@@ -45,6 +47,7 @@ async function loadTable(
       return { table: table.name, rows: stored.rows, moved: 0 };
     }
     await stage(load, table, stored);
+    await leaveOutRows(load, table);
     return insertHistory(load, table, stored, issued);
   }
   await stage(load, table, stored);
@@ -61,15 +64,19 @@ async function loadTable(
   return { table: table.name, moved, ...(await mergeRows(load, table, stored, restore.existing)) };
 }
 
-/** Largest id that the target's sequence ever gave out. */
+/** Largest id that the target's sequence ever gave out, or may give out while this restore is at work. */
 async function issuedIds(load: LoadContext, table: ResolvedTable): Promise<number> {
   if (table.serial === undefined) return 0;
-  return (await readSequence(load.client, load.state, table))?.issued ?? 0;
+  const issued = (await readSequence(load.client, load.state, table))?.issued ?? 0;
+  const free = lastFreeId(table, issued, load.kept(table.name));
+  if (free === undefined) return issued;
+  load.free.set(table.name, free);
+  return free;
 }
 
 /** Direct COPY is the fast way; it needs rows that go in exactly as they are stored, into a table that is empty. */
 function needsStage(load: LoadContext, table: ResolvedTable, issued: number): boolean {
-  if (load.kept(table.name) > 0 || table.rewrites.length > 0) return true;
+  if (leavesRowsOut(load, table) || load.kept(table.name) > 0 || table.rewrites.length > 0) return true;
   if (table.secrets.length > 0 && load.rekeying.needed) return true;
   if (table.neverReuseIds && issued > 0) return true;
   return Object.values(table.references).some((parent) => parentIds(load, parent) !== 'kept');

@@ -62,19 +62,40 @@ export interface LockWish {
   readonly mode: 'EXCLUSIVE' | 'ACCESS EXCLUSIVE';
 }
 
+/** How long a target was held up. */
+export interface LockTimes {
+  /** Until all table locks were held at once. Nobody waits for longer than one attempt in that time. */
+  readonly waitedSeconds: number;
+  /** From then to the commit: whoever writes to these tables waits at most this long, and one attempt. */
+  readonly heldSeconds: number;
+}
+
+export interface HeldLocks {
+  /** Asked right after the commit. */
+  measure(): LockTimes;
+}
+
 /**
  * Takes all table locks or none, in attempts too short for anybody to notice or for a deadlock to be found. Once all are
  * held, nobody else holds or waits for a row lock in these tables, so that nothing later in the transaction can deadlock
  * with a scheduler.
+ *
+ * Tables that live processes beat into are none of these: see live-jobs.ts.
  */
 export async function lockTables(
   ctx: EngineContext,
   client: Client,
   schema: string,
   wishes: readonly LockWish[],
-): Promise<void> {
-  if (wishes.length === 0) return;
+): Promise<HeldLocks> {
   const started = ctx.now().getTime();
+  const held = (since: number): HeldLocks => ({
+    measure: () => ({
+      waitedSeconds: (since - started) / 1000,
+      heldSeconds: (ctx.now().getTime() - since) / 1000,
+    }),
+  });
+  if (wishes.length === 0) return held(started);
   const statements = wishes.map(
     ({ table, mode }) => `LOCK TABLE ${quoteTable(schema, table.name)} IN ${mode} MODE;`,
   );
@@ -94,7 +115,9 @@ export async function lockTables(
       await pause(100 + Math.random() * 300);
     }
   }
+  const since = ctx.now().getTime();
   await client.query('SET LOCAL statement_timeout = 0; RELEASE SAVEPOINT lifeboat_locks');
+  return held(since);
 }
 
 /** query_canceled (by the timeout), lock_not_available, deadlock_detected */

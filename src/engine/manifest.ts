@@ -34,6 +34,8 @@ export interface ManifestSource {
   readonly airflow: string;
   readonly alembicHead: string;
   readonly postgres: string;
+  /** The task of the source itself that made the backup; absent when nothing of the source did. */
+  readonly carriedBy?: { readonly dagId: string; readonly runId: string; readonly taskId: string };
 }
 
 export interface Manifest {

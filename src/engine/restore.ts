@@ -5,15 +5,18 @@ import { countAuthorless, readAftermath } from './aftermath.ts';
 import type { EngineContext, MergeCounts, RestoreRequest, RestoreResult } from './api.ts';
 import { resolveBackup } from './catalog.ts';
 import { cleanLocks, cleanTables, planClean } from './clean-tables.ts';
+import { notePauseStates, settleCarriers } from './carriers.ts';
 import { commitSurely } from './commit.ts';
-import type { LoadedTable } from './load-context.ts';
+import { checkRoom, deleteStaleRows, noteStaleRows, untouchedTables } from './live-jobs.ts';
+import { runLabel } from './live-rows.ts';
+import type { LoadContext, LoadedTable } from './load-context.ts';
 import { loadTables } from './load-tables.ts';
 import { settleInFlight } from './in-flight/in-flight.ts';
 import { readPlanFacts } from './in-flight/plan.ts';
 import type { PlanFacts } from './in-flight/plan.ts';
 import { rememberKeptRuns } from './in-flight/restored.ts';
 import { lockEnvironment, lockTables } from './locks.ts';
-import type { LockWish } from './locks.ts';
+import type { HeldLocks, LockWish } from './locks.ts';
 import type { Manifest } from './manifest.ts';
 import { narrowColumns, refuseTooNarrow } from './narrow.ts';
 import { createProgress } from './progress.ts';
@@ -62,12 +65,12 @@ export async function restore(ctx: EngineContext, request: RestoreRequest): Prom
 
   return withSession(ctx, request.environment, { purpose: 'restore', begin: beginWork }, async (client) => {
     await lockEnvironment(client, preview.plan.target.name);
-    const work = await execute(ctx, request, client, manifest, preview);
+    const { locks, ...work } = await execute(ctx, request, client, manifest, preview);
     await commitSurely(ctx, client, request.environment);
     return {
       backupId,
       plan: preview.plan,
-      loaded: { ...work, seconds: (ctx.now().getTime() - started) / 1000 },
+      loaded: { ...work, locks: locks.measure(), seconds: (ctx.now().getTime() - started) / 1000 },
     };
   });
 }
@@ -78,7 +81,7 @@ interface Preview {
   readonly tables: readonly ResolvedTable[];
 }
 
-type Work = Omit<NonNullable<RestoreResult['loaded']>, 'seconds'>;
+type Work = Omit<NonNullable<RestoreResult['loaded']>, 'seconds' | 'locks'> & { readonly locks: HeldLocks };
 
 async function execute(
   ctx: EngineContext,
@@ -88,9 +91,11 @@ async function execute(
   { state: seen, facts, tables }: Preview,
 ): Promise<Work> {
   const { schema } = request.environment;
-  const clean = request.clean ? planClean(seen, tables) : { truncate: [], remove: [] };
+  const clean = request.clean ? planClean(seen, tables) : { truncate: [], remove: [], last: [] };
   // The first thing that touches a table: a lock asked for while a weaker one is held is how deadlocks are made.
-  await lockTables(ctx, client, schema, lockWishes(tables, cleanLocks(clean)));
+  const untouched = await untouchedTables(client, seen, tables);
+  const wishes = lockWishes(tables, untouched, cleanLocks(clean));
+  const locks = await lockTables(ctx, client, schema, wishes);
   // Under the locks nothing moves any more: what was refused at first sight is refused for good here.
   const state = await readTargetState(client, request.environment, request);
   refuseBlocked(planRestore(manifest, state, request, facts).plan.blockers);
@@ -99,13 +104,23 @@ async function execute(
     ctx.report({ event: 'phase', phase: 'clean', message: 'Deleting the history of the target' });
   }
   const deleted = await cleanTables(client, state, clean);
+  await noteStaleRows(client, state, clean.last);
+  await notePauseStates(client, schema);
   await rememberKeptRuns(client, schema);
   ctx.report({ event: 'phase', phase: 'load', message: `Loading ${tables.length} tables` });
   const rekeying = createRekeying(client, rekeyRequest(ctx, request, manifest));
-  const loaded = await load(ctx, request, client, { manifest, state, tables, deleted, rekeying });
+  const load = createLoad(ctx, request, client, { manifest, state, tables, deleted, rekeying });
+  const loaded = await loadTables(load, tables);
+  load.progress.end();
   const secrets = rekeying.finish();
   ctx.report({ event: 'phase', phase: 'finish', message: 'Lifting sequences, reading the result' });
-  await liftSequences(ctx, client, state, tables);
+  const carriers = await settleCarriers(load);
+  await liftSequences(
+    ctx,
+    client,
+    state,
+    tables.filter((table) => !table.neverLocked),
+  );
   // Its new rows take their ids from the sequences.
   const inFlight = await settleInFlight(client, schema, {
     policy: request.inFlight ?? 'resume',
@@ -115,25 +130,52 @@ async function execute(
     now: ctx.now(),
   });
   const aftermath = await readAftermath(client, schema);
-  const secretTables = tables.filter((table) => table.secrets.length > 0);
+  const unreadableSecrets = await unreadable(client, request, tables);
+  const notesWithoutUser = await authorless(client, loaded);
+  const stale = await finishUnlocked(ctx, load, tables, clean.last);
   return {
     tables: loaded.map(({ table, rows, moved }) => ({ table, rows, moved })),
     rows: loaded.reduce((sum, table) => sum + table.rows, 0),
-    deleted: [...deleted.values()].reduce((sum, rows) => sum + rows, 0),
+    deleted: [...deleted.values(), ...stale.values()].reduce((sum, rows) => sum + rows, 0),
     variables: mergeOf(loaded, 'variable'),
     connections: mergeOf(loaded, 'connection'),
     ...aftermath,
     inFlight,
     secrets,
-    unreadableSecrets:
-      request.fernetKeys.length === 0
-        ? null
-        : await findUnreadableSecrets(client, schema, secretTables, request.fernetKeys),
-    notesWithoutUser: await authorless(client, loaded),
+    unreadableSecrets,
+    notesWithoutUser,
+    keptRuns: state.liveRuns.map(runLabel),
+    leftOutRuns: load.leftOutRuns,
+    ...carriers,
+    locks,
   };
 }
 
-async function load(
+/** The last moments: rows that live processes beat into are locked here, none is waited for, and the commit is next. */
+async function finishUnlocked(
+  ctx: EngineContext,
+  load: LoadContext,
+  tables: readonly ResolvedTable[],
+  last: readonly ResolvedTable[],
+): Promise<ReadonlyMap<string, number>> {
+  const unlocked = tables.filter((table) => table.neverLocked);
+  const deleted = await deleteStaleRows(load.client, load.state, last);
+  await checkRoom(load.client, load.state, unlocked, load.free);
+  await liftSequences(ctx, load.client, load.state, unlocked);
+  return deleted;
+}
+
+async function unreadable(
+  client: Client,
+  request: RestoreRequest,
+  tables: readonly ResolvedTable[],
+): Promise<readonly string[] | null> {
+  if (request.fernetKeys.length === 0) return null;
+  const secretTables = tables.filter((table) => table.secrets.length > 0);
+  return findUnreadableSecrets(client, request.environment.schema, secretTables, request.fernetKeys);
+}
+
+function createLoad(
   ctx: EngineContext,
   request: RestoreRequest,
   client: Client,
@@ -144,7 +186,7 @@ async function load(
     readonly deleted: ReadonlyMap<string, number>;
     readonly rekeying: Rekeying;
   },
-): Promise<readonly LoadedTable[]> {
+): LoadContext {
   const { manifest, state, tables, deleted, rekeying } = input;
   const stored = manifest.tables.filter((table) => tables.some(({ name }) => name === table.name));
   const progress = createProgress(ctx, 'load', {
@@ -152,12 +194,19 @@ async function load(
     totalBytes: stored.flatMap((table) => table.parts).reduce((sum, part) => sum + part.bytes, 0),
   });
   const kept = (table: string): number => (state.counts.get(table)?.rows ?? 0) - (deleted.get(table) ?? 0);
-  const loaded = await loadTables(
-    { ctx, client, manifest, state, request, rekeying, progress, kept, ids: new Map() },
-    tables,
-  );
-  progress.end();
-  return loaded;
+  return {
+    ctx,
+    client,
+    manifest,
+    state,
+    request,
+    rekeying,
+    progress,
+    kept,
+    ids: new Map(),
+    free: new Map(),
+    leftOutRuns: [],
+  };
 }
 
 function rekeyRequest(ctx: EngineContext, request: RestoreRequest, manifest: Manifest): RekeyRequest {
@@ -171,10 +220,22 @@ function rekeyRequest(ctx: EngineContext, request: RestoreRequest, manifest: Man
   };
 }
 
-/** Every table that is written is locked against writers and row locks, before the first of them is touched. */
-function lockWishes(tables: readonly ResolvedTable[], clean: readonly LockWish[]): readonly LockWish[] {
+/**
+ * Every table that is written is locked against writers and row locks, before the first of them is touched. Those that
+ * live processes beat into are not, unless nobody ever did.
+ */
+function lockWishes(
+  tables: readonly ResolvedTable[],
+  untouched: readonly ResolvedTable[],
+  clean: readonly LockWish[],
+): readonly LockWish[] {
   const named = new Set(clean.map(({ table }) => table.name));
-  const written = tables.filter((table) => table.restore.kind !== 'lookup' && !named.has(table.name));
+  const written = tables.filter(
+    (table) =>
+      table.restore.kind !== 'lookup' &&
+      !named.has(table.name) &&
+      (!table.neverLocked || untouched.includes(table)),
+  );
   return [...written.map((table): LockWish => ({ table, mode: 'EXCLUSIVE' })), ...clean];
 }
 

@@ -6,11 +6,15 @@ import type { EngineContext } from './api.ts';
 import { maxOf, readSequence } from './target-state.ts';
 import type { TargetState } from './target-state.ts';
 
-const INSUFFICIENT_PRIVILEGE = '42501';
+/** Others hold a sequence for as long as a transaction in which they took an id from it. */
+const PATIENCE_MS = 50;
+/** insufficient_privilege, lock_not_available */
+const TRY_SETVAL: readonly (string | undefined)[] = ['42501', '55P03'];
 
 /**
  * Lifts every sequence above every id of its table. ALTER SEQUENCE … RESTART is part of the transaction, setval is not:
- * after a failure the target must be as it was, its sequences too. Without ownership only setval is left.
+ * after a failure the target must be as it was, its sequences too. Without ownership, and where the sequence is held by
+ * somebody who may in turn wait for us, only setval is left.
  */
 export async function liftSequences(
   ctx: EngineContext,
@@ -49,10 +53,11 @@ async function liftSequence(
   }
   await client.query('SAVEPOINT lifeboat_sequence');
   try {
+    await client.query(`SET LOCAL lock_timeout = ${PATIENCE_MS}`);
     await client.query(`ALTER SEQUENCE ${sequence} RESTART WITH ${largest + 1}`);
-    await client.query('RELEASE SAVEPOINT lifeboat_sequence');
+    await client.query('SET LOCAL lock_timeout = 0; RELEASE SAVEPOINT lifeboat_sequence');
   } catch (error) {
-    if (sqlStateOf(error) !== INSUFFICIENT_PRIVILEGE) throw error;
+    if (!TRY_SETVAL.includes(sqlStateOf(error))) throw error;
     await client.query('ROLLBACK TO SAVEPOINT lifeboat_sequence');
     await client.query(setval);
   }

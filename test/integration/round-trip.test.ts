@@ -112,6 +112,8 @@ const MATCHED_BY: Readonly<Record<string, readonly string[]>> = {
   dataset_alias: ['name'],
 };
 const NEVER_REUSED = new Set(['job', 'trigger']);
+/** Ids that stay free for what the target begins while the restore is at work. */
+const ROOM: Readonly<Record<string, number>> = { job: 10_000 };
 
 /** Rows that have another id than in the backup although theirs was free. */
 function movedWithoutNeed(
@@ -131,7 +133,9 @@ function movedWithoutNeed(
     return namedRows(source, table)
       .filter((row) => key === undefined || !matched.has(JSON.stringify(key.map((column) => row[column]))))
       .filter((row) => !taken.has(row.id ?? null))
-      .filter((row) => !NEVER_REUSED.has(table) || Number(row.id) > (issued.get(table) ?? 0))
+      .filter(
+        (row) => !NEVER_REUSED.has(table) || Number(row.id) > (issued.get(table) ?? 0) + (ROOM[table] ?? 0),
+      )
       .filter((row) => !there.has(row.id ?? null))
       .map((row) => `${table} ${row.id}`);
   });

@@ -1,6 +1,6 @@
 import type { BackupRequest, BackupResult } from '../../engine/api.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
-import { openEnvironment, withEngine } from '../context.ts';
+import { carryingTask, openEnvironment, withEngine } from '../context.ts';
 import { DRY_RUN } from '../flags.ts';
 import type { Style } from '../text/style.ts';
 import { names, wrap } from '../text/table.ts';
@@ -61,6 +61,7 @@ async function backupRequest(input: CommandInput): Promise<BackupRequest> {
     jobs: args.count('jobs') ?? 2,
     compression: parseCompression(args.text('compression') ?? 'gzip:1'),
     dryRun: args.switch('dry-run'),
+    ...carryingTask(input),
     ...(tables === undefined ? {} : { tables }),
     ...(excludeTables === undefined ? {} : { excludeTables }),
     ...(label === undefined ? {} : { label }),

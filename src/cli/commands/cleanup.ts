@@ -43,11 +43,16 @@ async function run(input: CommandInput): Promise<Outcome> {
   return { ending: 'done', result: { ...result }, text: (style) => cleanupText(result, style) };
 }
 
+function waitText({ locks }: CleanupResult): string {
+  if (locks === undefined) return '';
+  return ` Its scheduler waited at most ${counted(Math.ceil(locks.heldSeconds + 0.4), 'second')}.`;
+}
+
 function cleanupText(result: CleanupResult, style: Style): string {
   if (result.deleted === undefined) return style.dim('Dry run: nothing was changed.');
   const deleted = Object.entries(result.deleted).filter(([, rows]) => rows > 0);
   const total = deleted.reduce((sum, [, rows]) => sum + rows, 0);
-  const head = `${style.green('Deleted')} ${counted(total, 'row')} of history from ${result.plan.target.name}.`;
+  const head = `${style.green('Deleted')} ${counted(total, 'row')} of history from ${result.plan.target.name}.${waitText(result)}`;
   if (deleted.length === 0) return head;
   const columns = [{ title: 'Table' }, { title: 'Deleted', align: 'right' }] as const;
   return `${head}\n\n${table(

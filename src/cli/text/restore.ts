@@ -4,6 +4,9 @@ import type { Style } from './style.ts';
 import { facts, labelled, names, table } from './table.ts';
 import { count, counted, duration } from './units.ts';
 
+/** An attempt at all locks, of which the last one precedes the time they are held. */
+const LOCK_ATTEMPT_SECONDS = 0.4;
+
 type Loaded = NonNullable<RestoreResult['loaded']>;
 
 /** What an operator has to know after a restore, ending in what to do next. */
@@ -41,6 +44,7 @@ function stateFacts(loaded: Loaded): string {
     ['Variables', mergeText(loaded.variables)],
     ['Connections', mergeText(loaded.connections)],
     ...secretFacts(loaded),
+    ...liveFacts(loaded),
   ]);
 }
 
@@ -64,6 +68,23 @@ function secretFacts({ secrets }: Loaded): readonly (readonly [string, string])[
     secrets.encrypted > 0 ? `${count(secrets.encrypted)} that were in clear encrypted` : '',
   ].filter((text) => text !== '');
   return done.length === 0 ? [] : [['Secrets', done.join(', ')]];
+}
+
+function liveFacts({
+  keptRuns,
+  carryingDags,
+  endedRun,
+  locks,
+}: Loaded): readonly (readonly [string, string])[] {
+  const held = Math.ceil(locks.heldSeconds + LOCK_ATTEMPT_SECONDS);
+  return [
+    ...(keptRuns.length === 0 ? [] : [['Kept runs', keptRuns.join(', ')] as const]),
+    ...(carryingDags.length === 0
+      ? []
+      : [['Lifeboat’s DAGs', `${carryingDags.join(', ')}: pause states as they were`] as const]),
+    ...(endedRun === null ? [] : [['Made the backup', `${endedRun}, stored as success`] as const]),
+    ['Locks', `the target’s scheduler waited at most ${counted(held, 'second')}`],
+  ];
 }
 
 function byState(counts: Readonly<Record<string, number>>): string {
@@ -106,6 +127,10 @@ function attention(loaded: Loaded, style: Style): string {
     [
       loaded.unparsedDags.length > 0,
       `DAGs that the target has not parsed; deploy their files: ${names(loaded.unparsedDags)}.`,
+    ],
+    [
+      loaded.leftOutRuns.length > 0,
+      `Runs of the backup that were left out, because a kept run has their name or date: ${names(loaded.leftOutRuns)}.`,
     ],
     [
       loaded.notesWithoutUser > 0,

@@ -1,0 +1,93 @@
+import type { Client } from 'pg';
+import { quoteTable } from '../db/introspect.ts';
+import type { RunName } from './api.ts';
+import { runLabel } from './live-rows.ts';
+import type { LoadContext } from './load-context.ts';
+
+/** Tag of DAGs that carry backups and restores; whoever writes such a DAG by himself gives it this tag. */
+const CARRIER_TAG = 'lifeboat';
+
+/** The DAGs of a target before anything was loaded. */
+const PAUSED_BEFORE = 'pg_temp.lifeboat_dag_before';
+
+/** Restored tasks in these states were at work in the source, and nobody is at work for them now. */
+const UNFINISHED_TASK = "state IN ('running', 'queued', 'restarting', 'scheduled', 'deferred')";
+
+export interface Carriers {
+  /** DAGs that carry backups or restores, in order. */
+  readonly carryingDags: readonly string[];
+  /** The run that made the backup, if it was restored: DAG_ID/RUN_ID. */
+  readonly endedRun: string | null;
+}
+
+/** Remembers the pause states and schedules that the target has. */
+export async function notePauseStates(client: Client, schema: string): Promise<void> {
+  await client.query(
+    `CREATE TEMPORARY TABLE ${PAUSED_BEFORE.replace('pg_temp.', '')} ON COMMIT DROP AS
+       SELECT dag_id, is_paused, next_dagrun, next_dagrun_data_interval_start, next_dagrun_data_interval_end, next_dagrun_create_after
+         FROM ${quoteTable(schema, 'dag')}`,
+  );
+}
+
+/**
+ * What is special about Lifeboat's own DAGs and runs, once all is loaded. A DAG carries backups or restores when it has a
+ * live run, or made the backup, or has the tag `lifeboat` in the target or in the backup. It keeps the pause state of the
+ * target, where it may be paused or at work for good reason; one that the target does not know starts paused. The run
+ * that made the backup is in it as running, and was a success: there is a backup.
+ */
+export async function settleCarriers(load: LoadContext): Promise<Carriers> {
+  const names = new Set(load.manifest.tables.map((table) => table.name));
+  const carryingDags = names.has('dag') ? await keepPauseStates(load) : [];
+  const by = load.manifest.source.carriedBy;
+  const restored = names.has('dag_run') && by && !load.leftOutRuns.includes(runLabel(by));
+  if (!restored) return { carryingDags, endedRun: null };
+  return { carryingDags, endedRun: (await endRun(load, by)) ? runLabel(by) : null };
+}
+
+async function keepPauseStates({ client, manifest, state }: LoadContext): Promise<readonly string[]> {
+  const { schema } = state.live;
+  const live = state.liveRuns.map((run) => run.dagId);
+  const known = [...live, ...(manifest.source.carriedBy ? [manifest.source.carriedBy.dagId] : [])];
+  const dag = quoteTable(schema, 'dag');
+  const { rows } = await client.query<{ dag_id: string }>(
+    `SELECT dag_id FROM ${dag} d WHERE dag_id = ANY ($1::text[])
+        OR EXISTS (SELECT FROM ${quoteTable(schema, 'dag_tag')} t WHERE t.dag_id = d.dag_id AND t.name = $2) ORDER BY 1`,
+    [known, CARRIER_TAG],
+  );
+  const carrying = rows.map((row) => row.dag_id);
+  await client.query(
+    `UPDATE ${dag} d SET is_paused = coalesce((SELECT b.is_paused FROM ${PAUSED_BEFORE} b WHERE b.dag_id = d.dag_id), true)
+      WHERE d.dag_id = ANY ($1::text[])`,
+    [carrying],
+  );
+  // A DAG that is at work here goes on with the schedule that it has here.
+  const next = ['', '_data_interval_start', '_data_interval_end', '_create_after'].map(
+    (suffix) => `next_dagrun${suffix} = b.next_dagrun${suffix}`,
+  );
+  await client.query(
+    `UPDATE ${dag} d SET ${next.join(', ')} FROM ${PAUSED_BEFORE} b WHERE b.dag_id = d.dag_id AND d.dag_id = ANY ($1::text[])`,
+    [live],
+  );
+  return carrying;
+}
+
+/** @returns false when the backup does not hold the run, or nothing of it was unfinished */
+async function endRun(
+  { client, manifest, state }: LoadContext,
+  by: RunName & { readonly taskId: string },
+): Promise<boolean> {
+  const { schema } = state.live;
+  const at = manifest.snapshotTime;
+  const ended = await client.query(
+    `UPDATE ${quoteTable(schema, 'dag_run')} SET state = 'success', end_date = coalesce(end_date, $3::timestamptz)
+      WHERE dag_id = $1 AND run_id = $2 AND state IN ('running', 'queued')`,
+    [by.dagId, by.runId, at],
+  );
+  await client.query(
+    `UPDATE ${quoteTable(schema, 'task_instance')}
+        SET state = 'success', end_date = $4::timestamptz, duration = extract(epoch FROM $4::timestamptz - start_date)
+      WHERE dag_id = $1 AND run_id = $2 AND task_id = $3 AND ${UNFINISHED_TASK}`,
+    [by.dagId, by.runId, by.taskId, at],
+  );
+  return (ended.rowCount ?? 0) > 0;
+}
