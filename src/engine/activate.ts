@@ -1,6 +1,7 @@
 import { quoteTable } from '../db/introspect.ts';
 import { LifeboatError } from '../errors.ts';
 import type { ActivateRequest, ActivateResult, EngineContext } from './api.ts';
+import { carries, knownCarriers } from './carriers.ts';
 import { resolveBackup } from './catalog.ts';
 import { commitSurely } from './commit.ts';
 import { lockEnvironment } from './locks.ts';
@@ -16,7 +17,8 @@ const DAG = 'dag';
 
 /**
  * Second step after `restore --pause-state paused`: gives DAGs the pause state that they have in the backup, all at once
- * or in waves by pattern. DAGs that the backup does not know are left alone.
+ * or in waves by pattern. DAGs that the backup does not know are left alone, and so are
+ * those that carry backups and restores.
  */
 export async function activate(ctx: EngineContext, request: ActivateRequest): Promise<ActivateResult> {
   const { environment } = request;
@@ -56,13 +58,16 @@ export async function activate(ctx: EngineContext, request: ActivateRequest): Pr
       was: boolean | null;
       becomes: boolean | null;
       there: boolean;
+      carries: boolean;
     }>(
-      `SELECT s.dag_id, t.is_paused AS was, s.is_paused AS becomes, t.dag_id IS NOT NULL AS there
+      `SELECT s.dag_id, t.is_paused AS was, s.is_paused AS becomes, t.dag_id IS NOT NULL AS there,
+              ${carries(environment.schema, 's', '$2')} AS carries
          FROM ${stageName(DAG)} s LEFT JOIN ${target} t USING (dag_id)
         WHERE s.dag_id ~ $1 ORDER BY 1`,
-      [globToRegExp(request.dags ?? '*')],
+      [globToRegExp(request.dags ?? '*'), knownCarriers(manifest)],
     );
-    const changing = chosen.rows.filter((row) => row.there && row.was !== row.becomes);
+    const different = chosen.rows.filter((row) => row.there && row.was !== row.becomes);
+    const changing = different.filter((row) => !row.carries);
     if (!request.dryRun) {
       await client.query(
         `UPDATE ${target} t SET is_paused = s.is_paused FROM ${stageName(DAG)} s
@@ -76,6 +81,7 @@ export async function activate(ctx: EngineContext, request: ActivateRequest): Pr
       unpaused: changing.filter((row) => row.becomes === false).map((row) => row.dag_id),
       paused: changing.filter((row) => row.becomes !== false).map((row) => row.dag_id),
       unchanged: chosen.rows.filter((row) => row.there && row.was === row.becomes).length,
+      carrying: different.filter((row) => row.carries).map((row) => row.dag_id),
       missing: chosen.rows.filter((row) => !row.there).map((row) => row.dag_id),
     };
   });

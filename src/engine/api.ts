@@ -313,6 +313,8 @@ export interface ActivateResult {
   readonly unpaused: readonly string[];
   readonly paused: readonly string[];
   readonly unchanged: number;
+  /** DAGs that carry backups or restores, left as they are although the backup has another state. */
+  readonly carrying: readonly string[];
   /** DAGs of the backup that the target does not have. */
   readonly missing: readonly string[];
 }

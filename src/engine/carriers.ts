@@ -1,8 +1,9 @@
 import type { Client } from 'pg';
-import { quoteTable } from '../db/introspect.ts';
+import { quoteLiteral, quoteTable } from '../db/introspect.ts';
 import type { RunName } from './api.ts';
 import { runLabel } from './live-rows.ts';
 import type { LoadContext } from './load-context.ts';
+import type { Manifest } from './manifest.ts';
 
 /** Tag of DAGs that carry backups and restores; whoever writes such a DAG by himself gives it this tag. */
 const CARRIER_TAG = 'lifeboat';
@@ -18,6 +19,17 @@ export interface Carriers {
   readonly carryingDags: readonly string[];
   /** The run that made the backup, if it was restored: DAG_ID/RUN_ID. */
   readonly endedRun: string | null;
+}
+
+/** DAGs that the manifest knows to carry backups. */
+export function knownCarriers({ source }: Manifest): readonly string[] {
+  return source.carriedBy ? [source.carriedBy.dagId] : [];
+}
+
+/** SQL condition over a row of DAGs: it carries backups or restores. `known` is the parameter with names known besides. */
+export function carries(schema: string, alias: string, known: '$1' | '$2'): string {
+  const tags = quoteTable(schema, 'dag_tag');
+  return `(${alias}.dag_id = ANY (${known}::text[]) OR EXISTS (SELECT FROM ${tags} g WHERE g.dag_id = ${alias}.dag_id AND g.name = ${quoteLiteral(CARRIER_TAG)}))`;
 }
 
 /** Remembers the pause states and schedules that the target has. */
@@ -47,12 +59,10 @@ export async function settleCarriers(load: LoadContext): Promise<Carriers> {
 async function keepPauseStates({ client, manifest, state }: LoadContext): Promise<readonly string[]> {
   const { schema } = state.live;
   const live = state.liveRuns.map((run) => run.dagId);
-  const known = [...live, ...(manifest.source.carriedBy ? [manifest.source.carriedBy.dagId] : [])];
   const dag = quoteTable(schema, 'dag');
   const { rows } = await client.query<{ dag_id: string }>(
-    `SELECT dag_id FROM ${dag} d WHERE dag_id = ANY ($1::text[])
-        OR EXISTS (SELECT FROM ${quoteTable(schema, 'dag_tag')} t WHERE t.dag_id = d.dag_id AND t.name = $2) ORDER BY 1`,
-    [known, CARRIER_TAG],
+    `SELECT dag_id FROM ${dag} d WHERE ${carries(schema, 'd', '$1')} ORDER BY 1`,
+    [[...live, ...knownCarriers(manifest)]],
   );
   const carrying = rows.map((row) => row.dag_id);
   await client.query(

@@ -4,7 +4,8 @@ import type { LifeboatEvent } from '../../src/engine/events.ts';
 import { createDatabase } from '../helpers/databases.ts';
 import type { TestDatabase } from '../helpers/databases.ts';
 import { insertRows } from '../helpers/insert-rows.ts';
-import { backUp, cleanUp, engine, failureOf, restoreInto } from './engine.ts';
+import { activate } from '../../src/engine/activate.ts';
+import { backUp, cleanUp, engine, failureOf, restoreInto, targetOf } from './engine.ts';
 import type { Engine } from './engine.ts';
 import { atLoadOf, DATE, leads, liveLife, liveRows, RUN } from './live-life.ts';
 import type { Life } from './live-life.ts';
@@ -272,4 +273,7 @@ test('the run that made the backup is a success, and DAGs that carry keep the pa
     [manifest.snapshotTime],
   );
   expect(run.rows).toEqual([{ run: 'success', task: 'success', ended: true }]);
+  const activated = await activate(ctx, { environment: targetOf(target), backup: 'latest', dryRun: false });
+  expect(activated.carrying).toEqual(['dr', 'tagged', 'tagged_too']);
+  expect(activated.unpaused).not.toContain('dr');
 });

@@ -51,6 +51,7 @@ function activateText(result: ActivateResult, target: string, dryRun: boolean, s
     wrap(listed(would, result.unpaused), style.width, '  '),
     wrap(listed(dryRun ? 'Would pause' : 'Paused', result.paused), style.width, '  '),
     `Already as in the backup: ${count(result.unchanged)}`,
+    result.carrying.length === 0 ? '' : listed('Lifeboat’s own, left alone', result.carrying),
     result.missing.length === 0
       ? ''
       : labelled(style.yellow, '!', listed('Not in the target', result.missing), style),
