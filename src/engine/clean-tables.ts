@@ -1,6 +1,8 @@
 import type { Client } from 'pg';
 import { quoteTable } from '../db/introspect.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
+import type { Choice } from './chosen/conditions.ts';
+import { clearedIn } from './chosen/facts.ts';
 import { livePredicate } from './live-rows.ts';
 import type { LockWish } from './locks.ts';
 import type { TargetState } from './target-state.ts';
@@ -10,11 +12,17 @@ export interface CleanPlan {
   readonly truncate: readonly ResolvedTable[];
   /** Children first. */
   readonly remove: readonly ResolvedTable[];
+  /** SQL predicates by table: only these rows of `remove`. All that are not live when absent. */
+  readonly chosen?: ReadonlyMap<string, string>;
 }
 
 /** Tables of the past among the given ones, and how each is emptied. Pure. */
-export function planClean(state: TargetState, tables: readonly ResolvedTable[]): CleanPlan {
+export function planClean(state: TargetState, tables: readonly ResolvedTable[], choice?: Choice): CleanPlan {
   const history = tables.filter((table) => table.restore.kind === 'history');
+  if (choice) {
+    const chosen = chosenRows(state, history, choice);
+    return { truncate: [], remove: history.filter(({ name }) => chosen.has(name)).toReversed(), chosen };
+  }
   let truncate = history.filter((table) => {
     const live = state.live.tables.get(table.name);
     return livePredicate(state, table) === undefined && live?.mayTruncate === true;
@@ -31,6 +39,19 @@ export function planClean(state: TargetState, tables: readonly ResolvedTable[]):
   }
   const truncated = new Set(truncate.map((table) => table.name));
   return { truncate, remove: history.filter((table) => !truncated.has(table.name)).toReversed() };
+}
+
+function chosenRows(
+  state: TargetState,
+  history: readonly ResolvedTable[],
+  choice: Choice,
+): ReadonlyMap<string, string> {
+  const rows = new Map<string, string>();
+  for (const table of history) {
+    const condition = clearedIn(state, choice, table);
+    if (condition !== undefined) rows.set(table.name, condition);
+  }
+  return rows;
 }
 
 export function cleanLocks(plan: CleanPlan): readonly LockWish[] {
@@ -56,7 +77,9 @@ export async function cleanTables(
   }
   for (const table of plan.remove) {
     const live = livePredicate(state, table);
-    const where = live === undefined ? '' : ` WHERE (${live}) IS NOT TRUE`;
+    const chosen = plan.chosen?.get(table.name);
+    const rest = live === undefined ? '' : ` WHERE (${live}) IS NOT TRUE`;
+    const where = chosen === undefined ? rest : ` WHERE ${chosen}`;
     const result = await client.query(`DELETE FROM ${quoteTable(schema, table.name)}${where}`);
     deleted.set(table.name, result.rowCount ?? 0);
   }

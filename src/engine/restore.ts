@@ -4,6 +4,8 @@ import type { ResolvedTable } from '../versions/registry.ts';
 import { countAuthorless, readAftermath } from './aftermath.ts';
 import type { EngineContext, MergeCounts, RestoreRequest, RestoreResult } from './api.ts';
 import { resolveBackup } from './catalog.ts';
+import { lookAgain, readChosen } from './chosen/facts.ts';
+import type { ChosenFacts } from './chosen/facts.ts';
 import { cleanLocks, cleanTables, planClean } from './clean-tables.ts';
 import { commitSurely } from './commit.ts';
 import type { LoadedTable } from './load-context.ts';
@@ -44,7 +46,8 @@ export async function restore(ctx: EngineContext, request: RestoreRequest): Prom
     async (client) => {
       const state = await readTargetState(client, request.environment, request);
       const facts = await readPlanFacts(client, request.environment.schema, manifest, ctx.now());
-      return { state, facts, ...planRestore(manifest, state, request, facts) };
+      const chosen = await readChosen(ctx, client, { manifest, state, request });
+      return { state, facts, chosen, ...planRestore(manifest, state, request, facts, chosen) };
     },
   );
   ctx.report({ event: 'plan', plan: preview.plan });
@@ -76,6 +79,7 @@ interface Preview {
   readonly state: TargetState;
   readonly facts: PlanFacts;
   readonly tables: readonly ResolvedTable[];
+  readonly chosen: ChosenFacts | undefined;
 }
 
 type Work = Omit<NonNullable<RestoreResult['loaded']>, 'seconds'>;
@@ -85,24 +89,29 @@ async function execute(
   request: RestoreRequest,
   client: Client,
   manifest: Manifest,
-  { state: seen, facts, tables }: Preview,
+  { state: seen, facts, tables, chosen }: Preview,
 ): Promise<Work> {
   const { schema } = request.environment;
-  const clean = request.clean ? planClean(seen, tables) : { truncate: [], remove: [] };
+  const clean = request.clean ? planClean(seen, tables, chosen?.choice) : { truncate: [], remove: [] };
   // The first thing that touches a table: a lock asked for while a weaker one is held is how deadlocks are made.
   await lockTables(ctx, client, schema, lockWishes(tables, cleanLocks(clean)));
   // Under the locks nothing moves any more: what was refused at first sight is refused for good here.
   const state = await readTargetState(client, request.environment, request);
-  refuseBlocked(planRestore(manifest, state, request, facts).plan.blockers);
+  const now = chosen && (await lookAgain(client, state, chosen));
+  refuseBlocked(planRestore(manifest, state, request, facts, now).plan.blockers);
 
   if (request.clean) {
-    ctx.report({ event: 'phase', phase: 'clean', message: 'Deleting the history of the target' });
+    ctx.report({
+      event: 'phase',
+      phase: 'clean',
+      message: chosen ? 'Deleting the chosen history of the target' : 'Deleting the history of the target',
+    });
   }
   const deleted = await cleanTables(client, state, clean);
   await rememberKeptRuns(client, schema);
   ctx.report({ event: 'phase', phase: 'load', message: `Loading ${tables.length} tables` });
   const rekeying = createRekeying(client, rekeyRequest(ctx, request, manifest));
-  const loaded = await load(ctx, request, client, { manifest, state, tables, deleted, rekeying });
+  const loaded = await load(ctx, request, client, { manifest, state, tables, chosen, deleted, rekeying });
   const secrets = rekeying.finish();
   ctx.report({ event: 'phase', phase: 'finish', message: 'Lifting sequences, reading the result' });
   await liftSequences(ctx, client, state, tables);
@@ -141,11 +150,12 @@ async function load(
     readonly manifest: Manifest;
     readonly state: TargetState;
     readonly tables: readonly ResolvedTable[];
+    readonly chosen: ChosenFacts | undefined;
     readonly deleted: ReadonlyMap<string, number>;
     readonly rekeying: Rekeying;
   },
 ): Promise<readonly LoadedTable[]> {
-  const { manifest, state, tables, deleted, rekeying } = input;
+  const { manifest, state, tables, chosen, deleted, rekeying } = input;
   const stored = manifest.tables.filter((table) => tables.some(({ name }) => name === table.name));
   const progress = createProgress(ctx, 'load', {
     totalRows: stored.reduce((sum, table) => sum + table.rows, 0),
@@ -153,7 +163,19 @@ async function load(
   });
   const kept = (table: string): number => (state.counts.get(table)?.rows ?? 0) - (deleted.get(table) ?? 0);
   const loaded = await loadTables(
-    { ctx, client, manifest, state, request, rekeying, progress, kept, ids: new Map() },
+    {
+      ctx,
+      client,
+      manifest,
+      state,
+      request,
+      rekeying,
+      progress,
+      kept,
+      ids: new Map(),
+      clean: request.clean,
+      ...(chosen === undefined ? {} : { choice: chosen.choice }),
+    },
     tables,
   );
   progress.end();
