@@ -213,13 +213,13 @@ describe.each(VERSIONS)('on %s', (version) => {
     const change = `UPDATE dag_run SET start_date = now() - interval '40 days', end_date = now() - interval '39 days', state = 'success',
         queued_at = now() - interval '40 days' WHERE dag_id <> 'lab_catchup';
       UPDATE dag_run SET state = 'running', end_date = NULL WHERE dag_id = 'lab_empty';
-      UPDATE dag_run SET execution_date = '2001-01-01' WHERE id = (SELECT min(id) FROM dag_run r WHERE dag_id = 'lab_catchup'
-        AND NOT EXISTS (SELECT FROM sla_miss s WHERE s.execution_date = r.execution_date));
+      UPDATE dag_run SET execution_date = '2001-01-01' WHERE id = (SELECT min(id) FROM dag_run WHERE dag_id = 'lab_catchup');
       UPDATE dag_run SET start_date = now() - interval '1 day' WHERE dag_id = 'lab_catchup';
       UPDATE log SET dttm = now() - interval '40 days';
       UPDATE log SET dttm = now() - interval '1 day' WHERE id = (SELECT min(id) FROM log WHERE dag_id IS NULL);
       UPDATE dataset_event SET timestamp = now() - interval '40 days' - id * interval '1 hour';
-      UPDATE sla_miss SET timestamp = now() - interval '40 days'`;
+      DELETE FROM sla_miss WHERE ctid <> (SELECT min(ctid) FROM sla_miss);
+      UPDATE sla_miss SET timestamp = now() - interval '40 days', execution_date = (SELECT max(execution_date) FROM dag_run WHERE dag_id = 'lab_catchup')`;
     const { ctx, story } = await sourceOf(version, change);
     const target = await createDatabase({ from: 'fresh', version });
     const client = await target.client();
@@ -238,7 +238,7 @@ describe.each(VERSIONS)('on %s', (version) => {
     expect(new Set(entries.map(({ dag }) => dag))).toEqual(new Set(['lab_catchup', null]));
     expect(entries.filter(({ dag }) => dag === null)).toHaveLength(1);
     const sla = (told: readonly Told[]): number => told.filter(({ table }) => table === 'sla_miss').length;
-    expect([sla(story), sla(after)]).toEqual([2, 2]);
+    expect([sla(story), sla(after)]).toEqual([1, 1]);
   });
 
   test('--exclude-dags leaves out what it names, also from what --dags names, and keeps what is of no DAG', async () => {
