@@ -5,6 +5,7 @@ import { carries, knownCarriers } from './carriers.ts';
 import { resolveBackup } from './catalog.ts';
 import { commitSurely } from './commit.ts';
 import { lockEnvironment } from './locks.ts';
+import { globToRegExp } from './glob.ts';
 import { loadParts } from './part-reader.ts';
 import { planRestore } from './restore-plan.ts';
 import { beginWork, withSession } from './session.ts';
@@ -85,24 +86,4 @@ export async function activate(ctx: EngineContext, request: ActivateRequest): Pr
       missing: chosen.rows.filter((row) => !row.there).map((row) => row.dag_id),
     };
   });
-}
-
-/** Shell-style pattern (`*`, `?`, `[abc]`, `[!abc]`) as a PostgreSQL regular expression over the whole name. */
-export function globToRegExp(glob: string): string {
-  let pattern = '';
-  for (let i = 0; i < glob.length; i++) {
-    const char = glob[i] ?? '';
-    const close = char === '[' ? glob.indexOf(']', i + 2) : -1;
-    if (char === '*') pattern += '.*';
-    else if (char === '?') pattern += '.';
-    else if (close > 0) {
-      const inside = glob
-        .slice(i + 1, close)
-        .replace(/^!/, '^')
-        .replaceAll('\\', '\\\\');
-      pattern += `[${inside}]`;
-      i = close;
-    } else pattern += char.replace(/[\\^$.|?*+()[\]{}]/g, '\\$&');
-  }
-  return `^(?:${pattern})$`;
 }

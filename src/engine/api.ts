@@ -77,6 +77,12 @@ export interface RestoreRequest {
   /** Default: resume. */
   readonly inFlight?: InFlightPolicy;
   readonly tables?: readonly string[];
+  /** Shell-style patterns over DAG ids: only the history of these DAGs. All when absent. */
+  readonly dags?: readonly string[];
+  /** Shell-style patterns over DAG ids: not the history of these. */
+  readonly excludeDags?: readonly string[];
+  /** Milliseconds before the backup's snapshot: only runs that started since then, or had not ended. All when absent. */
+  readonly since?: number;
   /** Keys of the target, first key first. */
   readonly fernetKeys: readonly string[];
   /** Keys of the source, for secrets that the target's do not read. */

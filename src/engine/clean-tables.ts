@@ -1,6 +1,8 @@
 import type { Client } from 'pg';
 import { quoteTable } from '../db/introspect.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
+import type { Choice } from './chosen/conditions.ts';
+import { clearedIn } from './chosen/facts.ts';
 import { livePredicate } from './live-rows.ts';
 import type { LockWish } from './locks.ts';
 import type { TargetState } from './target-state.ts';
@@ -12,11 +14,18 @@ export interface CleanPlan {
   readonly remove: readonly ResolvedTable[];
   /** Not locked, and so emptied in the last moments: see live-jobs.ts. */
   readonly last: readonly ResolvedTable[];
+  /** SQL predicates by table: only these rows of `remove`. All that are not live when absent. */
+  readonly chosen?: ReadonlyMap<string, string>;
 }
 
 /** Tables of the past among the given ones, and how each is emptied. Pure. */
-export function planClean(state: TargetState, tables: readonly ResolvedTable[]): CleanPlan {
+export function planClean(state: TargetState, tables: readonly ResolvedTable[], choice?: Choice): CleanPlan {
   const history = tables.filter((table) => table.restore.kind === 'history');
+  if (choice) {
+    const chosen = chosenRows(state, history, choice);
+    const remove = history.filter(({ name, neverLocked }) => chosen.has(name) && !neverLocked).toReversed();
+    return { truncate: [], remove, last: [], chosen };
+  }
   let truncate = history.filter((table) => {
     const live = state.live.tables.get(table.name);
     return livePredicate(state, table) === undefined && live?.mayTruncate === true;
@@ -38,6 +47,19 @@ export function planClean(state: TargetState, tables: readonly ResolvedTable[]):
     remove: others.filter((table) => !table.neverLocked),
     last: others.filter((table) => table.neverLocked),
   };
+}
+
+function chosenRows(
+  state: TargetState,
+  history: readonly ResolvedTable[],
+  choice: Choice,
+): ReadonlyMap<string, string> {
+  const rows = new Map<string, string>();
+  for (const table of history) {
+    const condition = clearedIn(state, choice, table);
+    if (condition !== undefined) rows.set(table.name, condition);
+  }
+  return rows;
 }
 
 export function cleanLocks(plan: CleanPlan): readonly LockWish[] {
@@ -63,7 +85,9 @@ export async function cleanTables(
   }
   for (const table of plan.remove) {
     const live = livePredicate(state, table);
-    const where = live === undefined ? '' : ` WHERE (${live}) IS NOT TRUE`;
+    const chosen = plan.chosen?.get(table.name);
+    const rest = live === undefined ? '' : ` WHERE (${live}) IS NOT TRUE`;
+    const where = chosen === undefined ? rest : ` WHERE ${chosen}`;
     const result = await client.query(`DELETE FROM ${quoteTable(schema, table.name)}${where}`);
     deleted.set(table.name, result.rowCount ?? 0);
   }

@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import type { ResolvedTable } from '../versions/registry.ts';
 import type { EngineContext, MergeCounts } from './api.ts';
+import type { Choice } from './chosen/conditions.ts';
 import type { InsertInput, ParentIds } from './insert.ts';
 import type { Manifest, ManifestTable } from './manifest.ts';
 import type { MergeStrategy, PauseState } from './plans.ts';
@@ -24,6 +25,9 @@ export interface LoadContext {
   readonly request: LoadRequest;
   readonly rekeying: Rekeying;
   readonly progress: Progress;
+  readonly clean: boolean;
+  /** Only a part of the backup is wanted: all stages are made beforehand, and hold that part. */
+  readonly choice?: Choice;
   /** Rows that stay in a table of the target after cleanup. */
   readonly kept: (table: string) => number;
   /** Filled as tables are loaded, read by the tables that refer to them. */

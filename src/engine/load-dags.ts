@@ -1,5 +1,6 @@
 import { quoteIdent, quoteTable } from '../db/introspect.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
+import { hasGoneOn } from './chosen/stage-chosen.ts';
 import { insertStatement } from './insert.ts';
 import { insertInput } from './load-context.ts';
 import type { LoadContext, LoadedTable } from './load-context.ts';
@@ -17,7 +18,8 @@ const NEXT_RUN = [
 /**
  * DAGs that the target has not parsed yet are created inactive, with their pause state and next run, so that the parser
  * finds them and only activates them. Known ones take the pause state (as asked) and the next run; everything else of
- * them belongs to the parser.
+ * them belongs to the parser. A part of a backup may come into an environment that works: a DAG that has run there since
+ * the backup was made keeps its own next run.
  */
 export async function loadDags(
   load: LoadContext,
@@ -36,7 +38,9 @@ export async function loadDags(
   const paused = { backup: 's.is_paused', paused: 'true', unchanged: 't.is_paused' }[request.pauseState];
   // A backup that does not know where the schedule stands leaves it to the target.
   const next = NEXT_RUN.filter((column) => stored.columns.includes(column));
-  const changes = [`is_paused = ${paused}`, ...next.map((column) => `${column} = s.${column}`)];
+  const stands = (column: string): string =>
+    load.choice ? `CASE WHEN ${hasGoneOn('t.dag_id')} THEN t.${column} ELSE s.${column} END` : `s.${column}`;
+  const changes = [`is_paused = ${paused}`, ...next.map((column) => `${column} = ${stands(column)}`)];
   const updated = await client.query(
     `UPDATE ${target} t SET ${changes.join(', ')}
        FROM ${stageName(table.name)} s WHERE t.dag_id = s.dag_id AND NOT (s.dag_id = ANY ($1::text[]))`,

@@ -1,5 +1,8 @@
-import { quoteIdent, quoteTable } from '../db/introspect.ts';
+import { quoteTable } from '../db/introspect.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
+import { mapSameFacts } from './chosen/same-facts.ts';
+import { stageChosen } from './chosen/stage-chosen.ts';
+import { copyInto, copyToStage } from './copy-stage.ts';
 import { insertInput, parentIds } from './load-context.ts';
 import type { LoadContext, LoadedTable } from './load-context.ts';
 import { loadDags } from './load-dags.ts';
@@ -8,8 +11,7 @@ import { leaveOutRows, leavesRowsOut } from './left-out.ts';
 import { lastFreeId } from './live-jobs.ts';
 import type { ManifestTable } from './manifest.ts';
 import { mergeRows } from './merge.ts';
-import { loadParts } from './part-reader.ts';
-import { createStage, mapCollidingIds, mapLookups, mapMatchedIds, stageName } from './stage.ts';
+import { mapCollidingIds, mapLookups, mapMatchedIds, stageName } from './stage.ts';
 import { maxOf, readSequence } from './target-state.ts';
 
 /** Loads the tables in the given order (parents first), inside the caller's transaction. */
@@ -19,6 +21,7 @@ export async function loadTables(
 ): Promise<readonly LoadedTable[]> {
   const { ctx } = load;
   const loaded: LoadedTable[] = [];
+  if (load.choice) await stageChosen(load, load.choice, tables);
   for (const table of tables) {
     const stored = load.manifest.tables.find((one) => one.name === table.name);
     if (!stored) continue;
@@ -46,11 +49,11 @@ async function loadTable(
       await copyInto(load, table, stored, quoteTable(load.state.live.schema, table.name));
       return { table: table.name, rows: stored.rows, moved: 0 };
     }
-    await stage(load, table, stored);
+    await stage(load, table);
     await leaveOutRows(load, table);
     return insertHistory(load, table, stored, issued);
   }
-  await stage(load, table, stored);
+  await stage(load, table);
   if (restore.kind === 'lookup') {
     await mapLookups(load.client, load.state.live.schema, table, restore.by);
     load.ids.set(table.name, 'looked-up');
@@ -76,15 +79,15 @@ async function issuedIds(load: LoadContext, table: ResolvedTable): Promise<numbe
 
 /** Direct COPY is the fast way; it needs rows that go in exactly as they are stored, into a table that is empty. */
 function needsStage(load: LoadContext, table: ResolvedTable, issued: number): boolean {
-  if (leavesRowsOut(load, table) || load.kept(table.name) > 0 || table.rewrites.length > 0) return true;
+  if (load.choice || leavesRowsOut(load, table)) return true;
+  if (load.kept(table.name) > 0 || table.rewrites.length > 0) return true;
   if (table.secrets.length > 0 && load.rekeying.needed) return true;
   if (table.neverReuseIds && issued > 0) return true;
   return Object.values(table.references).some((parent) => parentIds(load, parent) !== 'kept');
 }
 
-async function stage(load: LoadContext, table: ResolvedTable, stored: ManifestTable): Promise<void> {
-  await createStage(load.client, load.state.live.schema, table.name, stored.columns);
-  await copyInto(load, table, stored, stageName(table.name));
+async function stage(load: LoadContext, table: ResolvedTable): Promise<void> {
+  if (!load.choice) await copyToStage(load, table);
   // Without statistics the planner joins a million rows as if they were ten.
   await load.client.query(`ANALYZE ${stageName(table.name)}`);
   if (load.rekeying.needed && !isSkipped(load, table)) await load.rekeying.table(table);
@@ -98,19 +101,6 @@ function isSkipped(load: LoadContext, table: ResolvedTable): boolean {
     : table.name === 'connection' && connections === 'skip';
 }
 
-async function copyInto(
-  load: LoadContext,
-  table: ResolvedTable,
-  stored: ManifestTable,
-  into: string,
-): Promise<void> {
-  const columns = stored.columns.map(quoteIdent).join(', ');
-  const sql = `COPY ${into} (${columns}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')`;
-  await loadParts(load.ctx, load.client, sql, stored, (bytes) => {
-    load.progress.add(table.name, 0, bytes);
-  });
-}
-
 async function insertHistory(
   load: LoadContext,
   table: ResolvedTable,
@@ -118,15 +108,21 @@ async function insertHistory(
   issued: number,
 ): Promise<LoadedTable> {
   let moved = 0;
+  const same = load.choice ? table.sameFact : undefined;
   if (table.serial !== undefined) {
     const base = await firstFreeId(load, table, issued);
-    moved = await mapCollidingIds(load.client, load.state.live.schema, table, issued, base);
+    moved = same
+      ? await mapSameFacts(load, table, same, { issued, base })
+      : await mapCollidingIds(load.client, load.state.live.schema, table, issued, base);
     const shared = issued > 0 || load.kept(table.name) > 0;
-    load.ids.set(table.name, table.neverReuseIds && shared ? 'looked-up' : moved > 0 ? 'mapped' : 'kept');
+    const mapped = moved > 0 || same !== undefined;
+    load.ids.set(table.name, table.neverReuseIds && shared ? 'looked-up' : mapped ? 'mapped' : 'kept');
   }
+  const mapOwnId = moved > 0 || same !== undefined;
+  const onlyUnmatched = same !== undefined;
   const inserted = await load.client.query(
     // A table without ids of its own may meet the same fact in the target (an SLA miss, a queued dataset): it stays.
-    `${insertStatement({ ...insertInput(load, table, stored), mapOwnId: moved > 0 })}
+    `${insertStatement({ ...insertInput(load, table, stored), mapOwnId, onlyUnmatched })}
      ${table.serial === undefined ? 'ON CONFLICT DO NOTHING' : ''}`,
   );
   return { table: table.name, rows: inserted.rowCount ?? 0, moved };

@@ -31,7 +31,8 @@ export async function mergeRows(
 }
 
 function strategyFor(load: LoadContext, table: ResolvedTable, existing: string): MergeStrategy {
-  if (existing === 'replace') return 'replace';
+  // The slots of a pool are of all DAGs: a part of a backup does not change them.
+  if (existing === 'replace') return load.choice ? 'append' : 'replace';
   if (existing === 'keep') return 'append';
   return table.name === 'variable' ? load.request.variables : load.request.connections;
 }

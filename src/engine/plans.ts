@@ -62,6 +62,8 @@ export interface RestorePlanTable {
   readonly deletes: number;
   /** Rows of the backup that go in (for merge: that are offered). */
   readonly loads: number;
+  /** Fewer may go in: which ones are chosen is known when they are read. */
+  readonly atMost?: true;
   /** Rows of the target that stay. */
   readonly keeps: number;
   readonly note?: string;
@@ -91,6 +93,21 @@ export interface InFlightPlan {
   readonly passedLimits: readonly TimeLimit[];
 }
 
+/** What a restore of a part of a backup has chosen. */
+export interface ChosenPart {
+  /** Patterns as given; empty: all DAGs. */
+  readonly dags: readonly string[];
+  readonly excludeDags: readonly string[];
+  /** ISO time; null: runs of any age. */
+  readonly since: string | null;
+  /** Ids of the DAGs of the backup that the patterns choose, sorted; at most 200 of them. */
+  readonly dagIds: readonly string[];
+  readonly dagCount: number;
+  /** Runs that are chosen, and all in the backup. */
+  readonly runs: number;
+  readonly runsInBackup: number;
+}
+
 export interface RestorePlan {
   readonly kind: 'restore';
   readonly backupId: string;
@@ -105,6 +122,8 @@ export interface RestorePlan {
   /** Runs of the target that survive with everything that hangs on them: DAG_ID/RUN_ID. */
   readonly keepRuns: readonly string[];
   readonly inFlight: InFlightPlan;
+  /** Null: the whole backup. */
+  readonly chosen: ChosenPart | null;
   readonly tables: readonly RestorePlanTable[];
   readonly blockers: readonly Blocker[];
   readonly warnings: readonly PlanWarning[];

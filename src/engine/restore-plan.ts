@@ -2,6 +2,9 @@ import { LifeboatError } from '../errors.ts';
 import { findRelease, sameMinor } from '../versions/heads.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import type { RestoreRequest } from './api.ts';
+import { takenBlockers } from './chosen/facts.ts';
+import type { ChosenFacts } from './chosen/facts.ts';
+import { chosenInFlight, chosenLoads, chosenNotes, chosenPart } from './chosen/plan.ts';
 import { unfillableColumns } from './drift.ts';
 import { missingRunBlockers, runLabel } from './live-rows.ts';
 import type { Manifest } from './manifest.ts';
@@ -33,6 +36,7 @@ export function planRestore(
   state: TargetState,
   request: PlanRequest,
   facts: PlanFacts,
+  chosen?: ChosenFacts,
 ): PlannedRestore {
   refuseOtherMinor(manifest, state);
   const stored = new Map(manifest.tables.map((table) => [table.name, table]));
@@ -43,17 +47,18 @@ export function planRestore(
 
   const planned = tables.map((table): RestorePlanTable => {
     const count = state.counts.get(table.name) ?? { rows: 0, live: 0 };
-    const deletes = request.clean && table.restore.kind === 'history' ? count.rows - count.live : 0;
-    const neededBy = addedFor.get(table.name);
+    const deletes = deletedRows(table, state, request, chosen);
+    const notes = [...neededBy(addedFor.get(table.name)), ...chosenNotes(table, chosen)];
     return {
       table: table.name,
       action: table.restore.kind === 'history' ? 'load' : table.restore.kind,
       deletes,
-      loads: stored.get(table.name)?.rows ?? 0,
+      ...chosenLoads(table, stored.get(table.name)?.rows ?? 0, chosen),
       keeps: count.rows - deletes,
-      ...(neededBy === undefined ? {} : { note: `taken along for ${neededBy}` }),
+      ...(notes.length === 0 ? {} : { note: notes.join('; ') }),
     };
   });
+  const atWork = chosen ? { ...state, runningTasks: chosen.running } : state;
   const plan: RestorePlan = {
     kind: 'restore',
     backupId: manifest.backupId,
@@ -70,17 +75,20 @@ export function planRestore(
     connections: request.connections,
     pauseState: request.pauseState,
     keepRuns: state.liveRuns.map(runLabel),
-    inFlight: planInFlight(manifest, request.inFlight ?? 'resume', facts),
+    inFlight: chosenInFlight(planInFlight(manifest, request.inFlight ?? 'resume', facts), chosen),
+    chosen: chosen ? chosenPart(manifest, chosen) : null,
     tables: planned,
     blockers: [
       ...missingRunBlockers(state),
-      ...historyBlockers(state, tables, request),
-      ...childBlockers(state, tables, request),
-      ...(disturbsTasks(tables, request) ? runningBlockers(state, request) : []),
+      ...(chosen
+        ? takenBlockers(state.facts.name, chosen.taken, request.clean)
+        : historyBlockers(state, tables, request)),
+      ...childBlockers(state, tables, request, chosen),
+      ...(disturbsTasks(tables, request) ? runningBlockers(atWork, request) : []),
     ],
     warnings: [
       ...warnings(manifest, state, tables),
-      ...(disturbsTasks(tables, request) ? runningWarnings(state, request) : []),
+      ...(disturbsTasks(tables, request) ? runningWarnings(atWork, request) : []),
     ],
   };
   return { plan, tables };
@@ -89,6 +97,23 @@ export function planRestore(
 /** Tasks that are at work lose their rows: only then is it any business of theirs. */
 function disturbsTasks(tables: readonly ResolvedTable[], request: PlanRequest): boolean {
   return request.clean && tables.some((table) => table.name === 'task_instance');
+}
+
+/** Exact, for the moment that the state was read at. */
+function deletedRows(
+  table: ResolvedTable,
+  state: TargetState,
+  request: PlanRequest,
+  chosen: ChosenFacts | undefined,
+): number {
+  if (!request.clean || table.restore.kind !== 'history') return 0;
+  if (chosen) return chosen.cleared.get(table.name) ?? 0;
+  const count = state.counts.get(table.name) ?? { rows: 0, live: 0 };
+  return count.rows - count.live;
+}
+
+function neededBy(table: string | undefined): readonly string[] {
+  return table === undefined ? [] : [`taken along for ${table}`];
 }
 
 function refuseOtherMinor(manifest: Manifest, state: TargetState): void {
@@ -157,14 +182,15 @@ function childBlockers(
   state: TargetState,
   tables: readonly ResolvedTable[],
   request: PlanRequest,
+  chosen: ChosenFacts | undefined,
 ): readonly Blocker[] {
   if (!request.clean) return [];
-  const cleaned = new Set(
-    tables.filter((table) => table.restore.kind === 'history').map((table) => table.name),
-  );
+  const history = tables.filter((table) => table.restore.kind === 'history').map((table) => table.name);
+  const cleaned = new Set(chosen ? history.filter((name) => chosen.cleared.has(name)) : history);
+  const rows = (table: string): number =>
+    (chosen ? chosen.cleared.get(table) : state.counts.get(table)?.rows) ?? 0;
   const left = state.live.foreignKeys.filter(
-    (key) =>
-      cleaned.has(key.parent) && !cleaned.has(key.table) && (state.counts.get(key.table)?.rows ?? 0) > 0,
+    (key) => cleaned.has(key.parent) && !cleaned.has(key.table) && rows(key.table) > 0,
   );
   const blockers = outsideBlockers(state, cleaned);
   if (left.length === 0) return blockers;

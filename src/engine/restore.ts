@@ -4,6 +4,8 @@ import type { ResolvedTable } from '../versions/registry.ts';
 import { countAuthorless, readAftermath } from './aftermath.ts';
 import type { EngineContext, MergeCounts, RestoreRequest, RestoreResult } from './api.ts';
 import { resolveBackup } from './catalog.ts';
+import { lookAgain, readChosen } from './chosen/facts.ts';
+import type { ChosenFacts } from './chosen/facts.ts';
 import { cleanLocks, cleanTables, planClean } from './clean-tables.ts';
 import { notePauseStates, settleCarriers } from './carriers.ts';
 import { commitSurely } from './commit.ts';
@@ -47,7 +49,8 @@ export async function restore(ctx: EngineContext, request: RestoreRequest): Prom
     async (client) => {
       const state = await readTargetState(client, request.environment, request);
       const facts = await readPlanFacts(client, request.environment.schema, manifest, ctx.now());
-      return { state, facts, ...planRestore(manifest, state, request, facts) };
+      const chosen = await readChosen(ctx, client, { manifest, state, request });
+      return { state, facts, chosen, ...planRestore(manifest, state, request, facts, chosen) };
     },
   );
   ctx.report({ event: 'plan', plan: preview.plan });
@@ -79,6 +82,7 @@ interface Preview {
   readonly state: TargetState;
   readonly facts: PlanFacts;
   readonly tables: readonly ResolvedTable[];
+  readonly chosen: ChosenFacts | undefined;
 }
 
 type Work = Omit<NonNullable<RestoreResult['loaded']>, 'seconds' | 'locks'> & { readonly locks: HeldLocks };
@@ -88,20 +92,27 @@ async function execute(
   request: RestoreRequest,
   client: Client,
   manifest: Manifest,
-  { state: seen, facts, tables }: Preview,
+  { state: seen, facts, tables, chosen }: Preview,
 ): Promise<Work> {
   const { schema } = request.environment;
-  const clean = request.clean ? planClean(seen, tables) : { truncate: [], remove: [], last: [] };
+  const clean = request.clean
+    ? planClean(seen, tables, chosen?.choice)
+    : { truncate: [], remove: [], last: [] };
   // The first thing that touches a table: a lock asked for while a weaker one is held is how deadlocks are made.
   const untouched = await untouchedTables(client, seen, tables);
   const wishes = lockWishes(tables, untouched, cleanLocks(clean));
   const locks = await lockTables(ctx, client, schema, wishes);
   // Under the locks nothing moves any more: what was refused at first sight is refused for good here.
   const state = await readTargetState(client, request.environment, request);
-  refuseBlocked(planRestore(manifest, state, request, facts).plan.blockers);
+  const now = chosen && (await lookAgain(client, state, chosen));
+  refuseBlocked(planRestore(manifest, state, request, facts, now).plan.blockers);
 
   if (request.clean) {
-    ctx.report({ event: 'phase', phase: 'clean', message: 'Deleting the history of the target' });
+    ctx.report({
+      event: 'phase',
+      phase: 'clean',
+      message: chosen ? 'Deleting the chosen history of the target' : 'Deleting the history of the target',
+    });
   }
   const deleted = await cleanTables(client, state, clean);
   await noteStaleRows(client, state, clean.last);
@@ -109,7 +120,7 @@ async function execute(
   await rememberKeptRuns(client, schema);
   ctx.report({ event: 'phase', phase: 'load', message: `Loading ${tables.length} tables` });
   const rekeying = createRekeying(client, rekeyRequest(ctx, request, manifest));
-  const load = createLoad(ctx, request, client, { manifest, state, tables, deleted, rekeying });
+  const load = createLoad(ctx, request, client, { manifest, state, tables, chosen, deleted, rekeying });
   const loaded = await loadTables(load, tables);
   load.progress.end();
   const secrets = rekeying.finish();
@@ -183,11 +194,12 @@ function createLoad(
     readonly manifest: Manifest;
     readonly state: TargetState;
     readonly tables: readonly ResolvedTable[];
+    readonly chosen: ChosenFacts | undefined;
     readonly deleted: ReadonlyMap<string, number>;
     readonly rekeying: Rekeying;
   },
 ): LoadContext {
-  const { manifest, state, tables, deleted, rekeying } = input;
+  const { manifest, state, tables, chosen, deleted, rekeying } = input;
   const stored = manifest.tables.filter((table) => tables.some(({ name }) => name === table.name));
   const progress = createProgress(ctx, 'load', {
     totalRows: stored.reduce((sum, table) => sum + table.rows, 0),
@@ -206,6 +218,8 @@ function createLoad(
     ids: new Map(),
     free: new Map(),
     leftOutRuns: [],
+    clean: request.clean,
+    ...(chosen === undefined ? {} : { choice: chosen.choice }),
   };
 }
 

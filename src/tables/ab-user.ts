@@ -19,6 +19,7 @@ export const abUser: TableSpec = {
     { name: 'created_by_fk', reason: 'users, roles and passwords belong to the target' },
     { name: 'changed_by_fk', reason: 'users, roles and passwords belong to the target' },
   ],
+  chosen: { by: 'environment' },
   restore: { kind: 'lookup', by: ['username'] },
   only: 'id IN (SELECT user_id FROM {schema}.dag_run_note UNION SELECT user_id FROM {schema}.task_instance_note)',
 };

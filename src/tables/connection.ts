@@ -18,6 +18,7 @@ export const connection: TableSpec = {
     'is_extra_encrypted boolean',
     'extra text',
   ],
+  chosen: { by: 'environment' },
   restore: { kind: 'merge', by: ['conn_id'], existing: 'strategy' },
   serial: 'id',
   secrets: [

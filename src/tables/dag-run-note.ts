@@ -11,6 +11,7 @@ export const dagRunNote: TableSpec = {
     'created_at timestamptz',
     'updated_at timestamptz',
   ],
+  chosen: { by: 'parents', columns: ['dag_run_id'] },
   restore: { kind: 'history' },
   references: { dag_run_id: 'dag_run', user_id: 'ab_user' },
   ofRun: [{ own: ['dag_run_id'], of: 'dag_run', theirs: ['id'], as: 'part' }],

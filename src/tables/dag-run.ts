@@ -25,6 +25,7 @@ export const dagRun: TableSpec = {
     'updated_at timestamptz',
     { column: 'clear_number integer', since: '2.8' },
   ],
+  chosen: { by: 'dag', column: 'dag_id' },
   restore: { kind: 'history' },
   serial: 'id',
   references: { creating_job_id: 'job', log_template_id: 'log_template' },

@@ -36,5 +36,6 @@ export const dag: TableSpec = {
     { name: 'last_pickled', reason: 'points into dag_pickle, which is left out' },
     { name: 'pickle_id', reason: 'points into dag_pickle, which is left out' },
   ],
+  chosen: { by: 'dag', column: 'dag_id' },
   restore: { kind: 'merge', by: ['dag_id'], existing: 'schedule' },
 };

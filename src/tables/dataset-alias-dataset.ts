@@ -6,6 +6,7 @@ export const datasetAliasDataset: TableSpec = {
   since: '2.10',
   key: ['alias_id', 'dataset_id'],
   columns: ['alias_id integer', 'dataset_id integer'],
+  chosen: { by: 'parents', columns: ['alias_id', 'dataset_id'] },
   restore: { kind: 'merge', by: ['alias_id', 'dataset_id'], existing: 'keep' },
   references: { alias_id: 'dataset_alias', dataset_id: 'dataset' },
 };

@@ -6,6 +6,7 @@ export const datasetAlias: TableSpec = {
   since: '2.10',
   key: ['id'],
   columns: ['id integer', 'name text'],
+  chosen: { by: 'referrers' },
   restore: { kind: 'merge', by: ['name'], existing: 'keep' },
   serial: 'id',
 };

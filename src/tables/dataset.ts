@@ -12,6 +12,7 @@ export const dataset: TableSpec = {
     'updated_at timestamptz',
     'is_orphaned boolean',
   ],
+  chosen: { by: 'referrers' },
   restore: { kind: 'merge', by: ['uri'], existing: 'keep' },
   serial: 'id',
 };

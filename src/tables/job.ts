@@ -16,6 +16,8 @@ export const job: TableSpec = {
     'hostname text',
     'unixname text',
   ],
+  chosen: { by: 'referrers' },
+  sameFact: ['start_date', 'job_type', 'dag_id', 'hostname', 'unixname'],
   restore: { kind: 'history' },
   serial: 'id',
   neverReuseIds: true,

@@ -5,6 +5,7 @@ export const logTemplate: TableSpec = {
   name: 'log_template',
   key: ['id'],
   columns: ['id integer', 'filename text', 'elasticsearch_id text', 'created_at timestamptz'],
+  chosen: { by: 'referrers' },
   restore: { kind: 'merge', by: ['filename', 'elasticsearch_id'], existing: 'keep' },
   serial: 'id',
   liveRows: 'true',

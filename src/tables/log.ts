@@ -18,6 +18,8 @@ export const log: TableSpec = {
     'extra text',
     { column: 'try_number integer', since: '2.10' },
   ],
+  chosen: { by: 'dag', column: 'dag_id', happened: 'dttm' },
+  sameFact: ['dttm', 'event', 'dag_id', 'task_id', 'map_index', 'execution_date', 'owner', 'extra'],
   restore: { kind: 'history' },
   serial: 'id',
   ofRun: [

@@ -12,6 +12,7 @@ export const renderedTaskInstanceFields: TableSpec = {
     'rendered_fields json',
     'k8s_pod_yaml json',
   ],
+  chosen: { by: 'dag', column: 'dag_id' },
   restore: { kind: 'history' },
   after: ['task_instance'],
   ofRun: [{ own: ['dag_id', 'run_id'], of: 'dag_run', theirs: ['dag_id', 'run_id'], as: 'part' }],

@@ -13,6 +13,7 @@ export const slaMiss: TableSpec = {
     'description text',
     'notification_sent boolean',
   ],
+  chosen: { by: 'dag', column: 'dag_id', happened: 'timestamp' },
   restore: { kind: 'history' },
   ofRun: [
     { own: ['dag_id', 'execution_date'], of: 'dag_run', theirs: ['dag_id', 'execution_date'], as: 'about' },

@@ -11,6 +11,10 @@ export const slotPool: TableSpec = {
     'description text',
     { column: 'include_deferred boolean', since: '2.7' },
   ],
+  chosen: {
+    by: 'referrers',
+    named: { own: 'pool', in: { task_instance: 'pool', task_instance_history: 'pool' } },
+  },
   restore: { kind: 'merge', by: ['pool'], existing: 'replace' },
   serial: 'id',
   liveRows: "pool = 'default_pool'",

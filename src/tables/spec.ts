@@ -68,6 +68,28 @@ export interface RunLink {
   readonly as: 'part' | 'about' | 'held';
 }
 
+/**
+ * Which rows are chosen when a restore is of some DAGs or of the runs since some time.
+ * - dag: those whose `column` names a chosen DAG. With a link to dag_run in `ofRun`, their run has to be chosen too; where
+ *   `happened` is given, a row that tells of no chosen run counts by that time. `evenHeld`: also what chosen rows point to.
+ * - parents: those whose every one of these references leads to a chosen row.
+ * - referrers: those that chosen rows refer to: by id (`references`), or by name in the given columns of other tables.
+ * - environment: all; they belong to no DAG.
+ */
+export type ChosenBy =
+  | {
+      readonly by: 'dag';
+      readonly column: string;
+      readonly happened?: string;
+      readonly evenHeld?: true;
+    }
+  | { readonly by: 'parents'; readonly columns: readonly string[] }
+  | {
+      readonly by: 'referrers';
+      readonly named?: { readonly own: string; readonly in: Readonly<Record<string, string>> };
+    }
+  | { readonly by: 'environment' };
+
 /** A table over all versions: data only. `tablesFor(version)` in src/versions makes it one version's table. */
 export interface TableSpec {
   readonly name: string;
@@ -90,6 +112,12 @@ export interface TableSpec {
   readonly countsAsHistory?: boolean;
   /** SQL predicate: rows of the target that cleanup and restore leave alone. */
   readonly liveRows?: string;
+  readonly chosen: ChosenBy;
+  /**
+   * Rows equal in these columns tell of the same fact, whatever their ids: a restore of a part of a backup into the
+   * environment that it came from meets them, and must not tell of them twice. The first one is a time.
+   */
+  readonly sameFact?: readonly string[];
   /** How rows belong to a run; dag_run itself is where these links end. Links over columns that a version lacks are dropped. */
   readonly ofRun?: readonly RunLink[];
   /** Live processes write here all the time: restore and cleanup lock rows of it, in their last moments, and never the table. */

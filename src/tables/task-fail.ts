@@ -14,6 +14,7 @@ export const taskFail: TableSpec = {
     'end_date timestamptz',
     'duration integer',
   ],
+  chosen: { by: 'dag', column: 'dag_id' },
   restore: { kind: 'history' },
   serial: 'id',
   after: ['task_instance'],

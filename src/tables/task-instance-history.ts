@@ -40,6 +40,7 @@ export const taskInstanceHistory: TableSpec = {
     'next_kwargs json',
     'task_display_name text',
   ],
+  chosen: { by: 'dag', column: 'dag_id' },
   restore: { kind: 'history' },
   serial: 'id',
   after: ['task_instance'],

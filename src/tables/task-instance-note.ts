@@ -14,6 +14,7 @@ export const taskInstanceNote: TableSpec = {
     'created_at timestamptz',
     'updated_at timestamptz',
   ],
+  chosen: { by: 'dag', column: 'dag_id' },
   restore: { kind: 'history' },
   after: ['task_instance'],
   references: { user_id: 'ab_user' },

@@ -38,6 +38,7 @@ export const taskInstance: TableSpec = {
     'next_kwargs json',
     { column: 'task_display_name text', since: '2.9' },
   ],
+  chosen: { by: 'dag', column: 'dag_id' },
   restore: { kind: 'history' },
   after: ['dag_run'],
   references: { trigger_id: 'trigger', job_id: 'job', queued_by_job_id: 'job' },

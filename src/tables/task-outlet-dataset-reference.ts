@@ -11,6 +11,7 @@ export const taskOutletDatasetReference: TableSpec = {
     'created_at timestamptz',
     'updated_at timestamptz',
   ],
+  chosen: { by: 'dag', column: 'dag_id' },
   restore: { kind: 'merge', by: ['dataset_id', 'dag_id', 'task_id'], existing: 'keep' },
   after: ['dag'],
   references: { dataset_id: 'dataset' },

@@ -16,6 +16,7 @@ export const taskReschedule: TableSpec = {
     'duration integer',
     'reschedule_date timestamptz',
   ],
+  chosen: { by: 'dag', column: 'dag_id' },
   restore: { kind: 'history' },
   serial: 'id',
   after: ['dag_run', 'task_instance'],

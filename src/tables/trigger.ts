@@ -12,6 +12,7 @@ export const trigger: TableSpec = {
     'created_date timestamptz',
     'triggerer_id integer',
   ],
+  chosen: { by: 'referrers' },
   restore: { kind: 'history' },
   serial: 'id',
   references: { triggerer_id: 'job' },

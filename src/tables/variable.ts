@@ -5,6 +5,7 @@ export const variable: TableSpec = {
   name: 'variable',
   key: ['id'],
   columns: ['id integer', 'key text', 'val text', 'description text', 'is_encrypted boolean'],
+  chosen: { by: 'environment' },
   restore: { kind: 'merge', by: ['key'], existing: 'strategy' },
   serial: 'id',
   secrets: [{ column: 'val', flag: 'is_encrypted' }],

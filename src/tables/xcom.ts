@@ -14,6 +14,7 @@ export const xcom: TableSpec = {
     'value bytea',
     'timestamp timestamptz',
   ],
+  chosen: { by: 'dag', column: 'dag_id' },
   restore: { kind: 'history' },
   after: ['task_instance'],
   references: { dag_run_id: 'dag_run' },

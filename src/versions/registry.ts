@@ -1,6 +1,7 @@
 import { TABLE_SPECS } from '../tables/index.ts';
 import { topological } from '../tables/order.ts';
 import type {
+  ChosenBy,
   ColumnEntry,
   ColumnSpec,
   ColumnType,
@@ -34,6 +35,8 @@ export interface ResolvedTable {
   readonly secrets: readonly SecretColumn[];
   readonly countsAsHistory: boolean;
   readonly liveRows?: string;
+  readonly chosen: ChosenBy;
+  readonly sameFact?: readonly string[];
   readonly ofRun: readonly RunLink[];
   readonly neverLocked: boolean;
   readonly only?: string;
@@ -73,6 +76,8 @@ function resolveTable(spec: TableSpec, minor: Minor, present: ReadonlySet<string
     secrets: Object.freeze((spec.secrets ?? []).filter((secret) => inRange(minor, rangeOf(secret)))),
     countsAsHistory: spec.countsAsHistory ?? false,
     ...(spec.liveRows === undefined ? {} : { liveRows: spec.liveRows }),
+    chosen: spec.chosen,
+    ...(spec.sameFact === undefined ? {} : { sameFact: spec.sameFact }),
     ofRun: Object.freeze(
       (spec.ofRun ?? []).filter(
         (link) =>

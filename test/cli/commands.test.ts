@@ -289,6 +289,30 @@ describe('restore', () => {
     expect(await rows(fresh, 'dag_run')).toBe(await rows(source, 'dag_run'));
   });
 
+  test('a part of a backup: comma lists and repeated flags, the plan, a refusal by name with 14', async () => {
+    const fresh = await createDatabase({ from: 'fresh' });
+    const part =
+      'restore latest --dags lab_e*,lab_catchup --dags lab_cons* --exclude-dags lab_empty --since 520w';
+    const dry = await lifeboat(`${part} --dry-run`, fresh);
+    expect(dry.code, dry.stderr).toBe(0);
+    expect(dry.stdout).toMatch(
+      /DAGs +lab_e\*, lab_catchup, lab_cons\* without lab_empty \(4: lab_catchup, lab_consumer, lab_consumer_both, lab_everything\)/,
+    );
+    expect(dry.stdout).toMatch(/runs +\d+ of \d+; those that started since .+ or had not ended/);
+    expect(await rows(fresh, 'dag_run')).toBe(0);
+
+    const { summary } = checkedLines(await lifeboat(`${part} --yes --json`, fresh));
+    expect(summary).toMatchObject({ exitCode: 0, plan: { chosen: { dagCount: 4 } } });
+    expect(await rows(fresh, 'dag_run')).toBe((summary.plan as { chosen: { runs: number } }).chosen.runs);
+
+    const again = await lifeboat('restore latest --dags lab_catchup --yes', fresh);
+    expect(again.code).toBe(14);
+    expect(again.stderr).toMatch(/same run_id or\s+logical date as the backup: lab_catchup\//);
+    const typo = await lifeboat('restore latest --dags typo --yes', fresh);
+    expect(typo.code).toBe(2);
+    expect(typo.stderr).toContain('--dags typo chooses no DAG');
+  });
+
   test('another minor is 13, told before 14', async () => {
     const other = await createDatabase({ from: 'data', version: '2.9.2' });
     const { code, stderr } = await lifeboat('restore latest', other);

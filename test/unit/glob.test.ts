@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { globToRegExp } from '../../src/engine/activate.ts';
+import { globToRegExp } from '../../src/engine/glob.ts';
 
 /** The pattern goes to PostgreSQL; for these its regular expressions and JavaScript's agree. */
 const matches = (glob: string, name: string): boolean => new RegExp(globToRegExp(glob), 's').test(name);

@@ -36,6 +36,7 @@ const PLAN: RestorePlan = {
   pauseState: 'paused',
   keepRuns: ['dr/manual__1'],
   inFlight: { policy: 'resume', runs: { queued: 1 }, backfillRuns: 0, tasks: {}, passedLimits: [] },
+  chosen: null,
   tables: [
     { table: 'dag_run', action: 'load', deletes: 1203, loads: 40_003, keeps: 0 },
     { table: 'variable', action: 'merge', deletes: 0, loads: 4, keeps: 2, note: 'by key' },

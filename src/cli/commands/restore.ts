@@ -12,7 +12,7 @@ export const restoreCommand: Command = {
   name: 'restore',
   summary: 'Restore a backup into an environment of the same Airflow minor',
   details:
-    'Checks every part, then cleans (with --clean), loads, sets sequences and pause states in one transaction: it all happens or nothing does. Prints the plan first and asks for the name of the database, unless --yes. A target with history needs --clean. Variables, connections and pools that only the target has stay.',
+    'Checks every part, then cleans (with --clean), loads, sets sequences and pause states in one transaction: it all happens or nothing does. Prints the plan first and asks for the name of the database, unless --yes. A target with history needs --clean. Variables, connections and pools that only the target has stay. With --dags, --exclude-dags or --since a part of the backup goes into a target that lives on: without --clean when it has none of these runs, with --clean in place of the same part of its history.',
   takesBackup: true,
   uses: ['environment', 'storage'],
   flags: [
@@ -48,6 +48,26 @@ export const restoreCommand: Command = {
       describe: 'Only these tables, and those that they refer to',
     },
     {
+      name: 'dags',
+      kind: 'list',
+      group: GROUP,
+      describe:
+        "Only the history of DAGs whose id matches one of these shell patterns, such as 'etl_*', and what it refers to",
+    },
+    {
+      name: 'exclude-dags',
+      kind: 'list',
+      group: GROUP,
+      describe: 'Not the history of DAGs whose id matches one of these shell patterns',
+    },
+    {
+      name: 'since',
+      kind: 'text',
+      group: GROUP,
+      describe:
+        'Only runs that started at most this long before the backup was made, such as 30d or 12h, and those that had not ended',
+    },
+    {
       name: 'unreadable',
       kind: 'text',
       group: GROUP,
@@ -69,6 +89,7 @@ export const restoreCommand: Command = {
     ['$0 restore latest --airflow postgresql://airflow@dr-db/airflow --dry-run', 'The plan'],
     ['$0 restore latest --airflow postgresql://airflow@dr-db/airflow --clean', 'Asks first'],
     ['$0 restore latest --airflow … --pause-state paused --yes', 'Then lifeboat activate latest, in waves'],
+    ["$0 restore latest --airflow … --dags 'billing_*' --since 30d --dry-run", 'A part of it'],
     ['$0 restore latest --airflow … --connections replace --variables skip', 'Strategies'],
   ],
   run,
@@ -88,8 +109,9 @@ async function run(input: CommandInput): Promise<Outcome> {
 async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<RestoreRequest> {
   const { args } = input;
   const { environment, fernetKeys } = await openEnvironment(input);
-  const { resolveSourceFernetKeys } = await import('../../config.ts');
-  const tables = args.list('tables');
+  const { parseDuration, resolveSourceFernetKeys } = await import('../../config.ts');
+  const [tables, dags, excludeDags] = [args.list('tables'), args.list('dags'), args.list('exclude-dags')];
+  const since = args.text('since');
   return {
     environment,
     fernetKeys,
@@ -102,6 +124,9 @@ async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<Res
     pauseState: args.text('pause-state') as PauseState,
     inFlight: args.text('in-flight') as InFlightPolicy,
     ...(tables === undefined ? {} : { tables }),
+    ...(dags === undefined ? {} : { dags }),
+    ...(excludeDags === undefined ? {} : { excludeDags }),
+    ...(since === undefined ? {} : { since: parseDuration(since, '--since') }),
     sourceFernetKeys: resolveSourceFernetKeys(input.host.env),
     unreadable: args.text('unreadable') === 'keep' ? 'keep' : 'refuse',
     encryptClear: args.switch('encrypt-clear'),

@@ -71,12 +71,13 @@ function restorePlanText(plan: RestorePlan, style: Style): string {
     one.table,
     one.action,
     count(one.deletes),
-    count(one.loads),
+    one.atMost === true ? `≤ ${count(one.loads)}` : count(one.loads),
     count(one.keeps),
     one.note ?? '',
   ]);
+  const atMost = plan.tables.some((one) => one.atMost === true) ? '≤ ' : '';
   const total = (of: 'deletes' | 'loads' | 'keeps'): string =>
-    count(plan.tables.reduce((sum, one) => sum + one[of], 0));
+    (of === 'loads' ? atMost : '') + count(plan.tables.reduce((sum, one) => sum + one[of], 0));
   const columns = [
     { title: 'Table' },
     { title: 'Action' },
@@ -92,7 +93,8 @@ function restorePlanText(plan: RestorePlan, style: Style): string {
         '  of',
         `${plan.source.environment}, Airflow ${plan.source.airflow}, as it was at ${time(plan.snapshotTime)}`,
       ],
-      ['  clean', plan.clean ? 'yes: history of the target is deleted first' : 'no'],
+      ...chosenFacts(plan.chosen),
+      ['  clean', cleanText(plan)],
       ['  variables', plan.variables],
       ['  connections', plan.connections],
       ['  in flight', inFlightText(plan.inFlight)],
@@ -139,6 +141,27 @@ export function passedLimitsText(limits: readonly TimeLimit[]): string {
     .filter(([found]) => found.length > 0)
     .map(([found, what]) => `${what}: ${names(found, 10)}`)
     .join('; ');
+}
+
+function chosenFacts(chosen: RestorePlan['chosen']): readonly (readonly [string, string])[] {
+  if (chosen === null) return [];
+  const { dags, excludeDags, since, dagIds, dagCount, runs, runsInBackup } = chosen;
+  const asked = [
+    dags.length === 0 ? 'all' : dags.join(', '),
+    ...(excludeDags.length === 0 ? [] : [`without ${excludeDags.join(', ')}`]),
+  ].join(' ');
+  const started = since === null ? '' : `; those that started since ${time(since)} or had not ended`;
+  return [
+    ['  DAGs', `${asked} (${count(dagCount)}: ${names(dagIds, 10)})`],
+    ['  runs', `${count(runs)} of ${count(runsInBackup)}${started}`],
+  ];
+}
+
+function cleanText({ clean, chosen }: RestorePlan): string {
+  if (!clean) return 'no';
+  return chosen === null
+    ? 'yes: history of the target is deleted first'
+    : 'yes: the same part of the target’s history is deleted first, and nothing else';
 }
 
 function pauseStateText(state: RestorePlan['pauseState']): string {
