@@ -10,7 +10,7 @@ const GROUP = 'Restore:';
 
 export const restoreCommand: Command = {
   name: 'restore',
-  summary: 'Restore a backup into an environment of the same Airflow minor',
+  summary: 'Restore a backup into an Airflow of the same minor or a newer one',
   details:
     'Checks every part, then cleans (with --clean), loads, sets sequences and pause states in one transaction: it all happens or nothing does. Prints the plan first and asks for the name of the database, unless --yes. A target with history needs --clean. Variables, connections and pools that only the target has stay.',
   takesBackup: true,
