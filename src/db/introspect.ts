@@ -6,6 +6,8 @@ export interface LiveColumn {
   readonly type: string;
   readonly notNull: boolean;
   readonly hasDefault: boolean;
+  /** The default as the server prints it, such as "0" or "now()"; null without one. */
+  readonly defaultSql: string | null;
   /** Computed by the server: cannot be written. */
   readonly generated: boolean;
 }
@@ -74,8 +76,10 @@ SELECT c.relname AS name, c.oid::int8 AS oid, pg_catalog.pg_table_size(c.oid) AS
 
 const COLUMNS = `
 SELECT c.relname AS table, a.attname AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
-       a.attnotnull AS not_null, a.atthasdef OR a.attidentity <> '' AS has_default, a.attgenerated <> '' AS generated
+       a.attnotnull AS not_null, a.atthasdef OR a.attidentity <> '' AS has_default, a.attgenerated <> '' AS generated,
+       pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default_sql
   FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+  LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
  WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1) AND c.relkind IN ('r', 'p')
    AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY c.relname, a.attnum`;
@@ -114,7 +118,14 @@ export async function introspect(client: ClientBase, schema: string): Promise<Li
   for (const row of (await client.query<ColumnRow>(COLUMNS, [schema])).rows) {
     const table = columns.get(row.table) ?? new Map<string, LiveColumn>();
     const { name, type, generated } = row;
-    table.set(name, { name, type, notNull: row.not_null, hasDefault: row.has_default, generated });
+    table.set(name, {
+      name,
+      type,
+      notNull: row.not_null,
+      hasDefault: row.has_default,
+      defaultSql: row.default_sql,
+      generated,
+    });
     columns.set(row.table, table);
   }
   const tables = new Map<string, LiveTable>();
@@ -143,6 +154,7 @@ interface ColumnRow {
   readonly type: string;
   readonly not_null: boolean;
   readonly has_default: boolean;
+  readonly default_sql: string | null;
   readonly generated: boolean;
 }
 

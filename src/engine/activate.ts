@@ -39,6 +39,7 @@ export async function activate(ctx: EngineContext, request: ActivateRequest): Pr
       connections: 'skip',
       pauseState: 'backup',
       tables: [DAG],
+      fernetKeys: [],
     } as const;
     // Only for its refusals: another minor, content that is not known.
     planRestore(manifest, state, asked, { now: ctx.now(), runTimeouts: new Map() });

@@ -13,7 +13,7 @@ export async function copyToStage(
 ): Promise<void> {
   const stored = load.manifest.tables.find(({ name }) => name === table.name);
   if (!stored) return;
-  await createStage(load.client, load.state.live.schema, table.name, stored.columns);
+  await createStage(load.client, load.state.live.schema, table.name, stored.columns, table.added);
   await copyInto(load, table, stored, stageName(table.name), condition);
 }
 

@@ -3,8 +3,7 @@ import { introspect, quoteTable } from '../db/introspect.ts';
 import type { LiveSchema } from '../db/introspect.ts';
 import type { DatabaseTarget } from '../db/target.ts';
 import { LifeboatError } from '../errors.ts';
-import type { Minor } from '../tables/spec.ts';
-import { findRelease, OTHER_RELEASES, SUPPORTED_RELEASES } from '../versions/heads.ts';
+import { findRelease, newestMinor, OTHER_RELEASES, SUPPORTED_RELEASES } from '../versions/heads.ts';
 import type { SchemaRelease } from '../versions/heads.ts';
 import { tablesFor } from '../versions/registry.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
@@ -68,13 +67,6 @@ export async function detectEnvironment(
     schedulerHeartbeat: await readHeartbeat(client, target.schema),
   };
   return { facts, release, live, tables, serverVersion, driftNotes: drift.notes };
-}
-
-/** Minors that share a head share tables and columns, so any of them would do. */
-export function newestMinor(release: SchemaRelease): Minor {
-  const minor = release.minors[release.minors.length - 1];
-  if (!minor) throw new Error(`No minor for head ${release.head}.`);
-  return minor;
 }
 
 async function readHead(client: ClientBase, target: DatabaseTarget): Promise<string> {

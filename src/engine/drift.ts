@@ -66,12 +66,16 @@ function sameFamily(found: ColumnType | undefined, expected: ColumnType): boolea
   return found === expected || (found === 'bigint' && expected === 'integer');
 }
 
-/** Columns of the target that a loaded row would leave empty although they must not be. */
+/**
+ * Columns of the target that a loaded row would leave empty although they must not be: those that are not Airflow's, and
+ * those that are, when the backup's minor did not have them and its migration left them empty.
+ */
 export function unfillableColumns(live: LiveSchema, tables: readonly ResolvedTable[]): readonly string[] {
   return tables
     .filter((table) => table.restore.kind !== 'lookup')
     .flatMap((table) => {
-      const written = new Set(table.columns.map((column) => column.name));
+      const empty = new Set(table.added.filter(({ value }) => value === 'NULL').map(({ name }) => name));
+      const written = new Set(table.columns.map(({ name }) => name).filter((name) => !empty.has(name)));
       return [...(live.tables.get(table.name)?.columns.values() ?? [])]
         .filter(
           (column) => column.notNull && !column.hasDefault && !column.generated && !written.has(column.name),

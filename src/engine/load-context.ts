@@ -50,6 +50,11 @@ export function parentIds(load: LoadContext, parent: string): ParentIds {
   return load.ids.get(parent) ?? 'absent';
 }
 
+/** Columns that the rows of a table have in the target: those of the backup, and those that came after it. */
+export function loadedColumns(table: ResolvedTable, stored: ManifestTable): readonly string[] {
+  return [...stored.columns, ...table.added.map(({ name }) => name)];
+}
+
 /** The parts of an INSERT from the stage that do not depend on the kind of table. */
 export function insertInput(load: LoadContext, table: ResolvedTable, stored: ManifestTable): InsertInput {
   const live = load.state.live.tables.get(table.name);
@@ -57,7 +62,7 @@ export function insertInput(load: LoadContext, table: ResolvedTable, stored: Man
   return {
     schema: load.state.live.schema,
     table,
-    columns: stored.columns,
+    columns: loadedColumns(table, stored),
     notNull: new Set(notNull.map((column) => column.name)),
     parentIds: (parent) => parentIds(load, parent),
     mapOwnId: false,

@@ -77,11 +77,18 @@ async function issuedIds(load: LoadContext, table: ResolvedTable): Promise<numbe
   return free;
 }
 
-/** Direct COPY is the fast way; it needs rows that go in exactly as they are stored, into a table that is empty. */
+/**
+ * Direct COPY is the fast way; it needs rows that go in exactly as they are stored, into a table that is empty, where the
+ * defaults of columns that the backup does not have are what Airflow's migration would have given them.
+ */
 function needsStage(load: LoadContext, table: ResolvedTable, issued: number): boolean {
   if (load.choice || leavesRowsOut(load, table)) return true;
   if (load.kept(table.name) > 0 || table.rewrites.length > 0) return true;
-  if (table.secrets.length > 0 && load.rekeying.needed) return true;
+  if (load.rekeying.needs(table)) return true;
+  const live = load.state.live.tables.get(table.name);
+  if (table.added.some(({ name, value }) => (live?.columns.get(name)?.defaultSql ?? 'NULL') !== value)) {
+    return true;
+  }
   if (table.neverReuseIds && issued > 0) return true;
   return Object.values(table.references).some((parent) => parentIds(load, parent) !== 'kept');
 }
@@ -90,7 +97,7 @@ async function stage(load: LoadContext, table: ResolvedTable): Promise<void> {
   if (!load.choice) await copyToStage(load, table);
   // Without statistics the planner joins a million rows as if they were ten.
   await load.client.query(`ANALYZE ${stageName(table.name)}`);
-  if (load.rekeying.needed && !isSkipped(load, table)) await load.rekeying.table(table);
+  if (load.rekeying.needs(table) && !isSkipped(load, table)) await load.rekeying.table(table);
 }
 
 /** Entries that are not restored need no key. */

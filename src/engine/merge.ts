@@ -2,7 +2,7 @@ import { quoteIdent, quoteTable } from '../db/introspect.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import type { MergeCounts } from './api.ts';
 import { insertStatement } from './insert.ts';
-import { insertInput } from './load-context.ts';
+import { insertInput, loadedColumns } from './load-context.ts';
 import type { LoadContext } from './load-context.ts';
 import { keptThatDiffer } from './kept-different.ts';
 import type { ManifestTable } from './manifest.ts';
@@ -50,7 +50,9 @@ async function updateMatched(
   stored: ManifestTable,
 ): Promise<number> {
   const id = quoteIdent(table.serial ?? 'id');
-  const changed = stored.columns.filter((column) => column !== table.serial).map(quoteIdent);
+  const changed = loadedColumns(table, stored)
+    .filter((column) => column !== table.serial)
+    .map(quoteIdent);
   const result = await load.client.query(
     `UPDATE ${quoteTable(load.state.live.schema, table.name)} t
         SET ${changed.map((column) => `${column} = s.${column}`).join(', ')}

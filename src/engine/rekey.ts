@@ -3,8 +3,7 @@ import type { Client } from 'pg';
 import { quoteIdent } from '../db/introspect.ts';
 import { LifeboatError } from '../errors.ts';
 import { canRead, fernetDecrypt, fernetEncrypt, fernetFingerprint } from '../secrets/fernet.ts';
-import type { SecretColumn } from '../tables/spec.ts';
-import type { ResolvedTable } from '../versions/registry.ts';
+import type { ResolvedSecret, ResolvedTable } from '../versions/registry.ts';
 import { stageName } from './stage.ts';
 import { secretIsToken, secretLabel } from './unreadable.ts';
 
@@ -38,7 +37,7 @@ export interface Rekeying {
   /** Translates the secrets in the stage of one table. */
   table(table: ResolvedTable): Promise<void>;
   /** True when a table's secrets have to go through the stage. */
-  readonly needed: boolean;
+  needs(table: ResolvedTable): boolean;
   /** @throws LifeboatError 'refused' when secrets were met that no known key reads */
   finish(): Rekeyed;
 }
@@ -89,12 +88,16 @@ export function createRekeying(client: Client, request: RekeyRequest): Rekeying 
     return encryptFor(request, clear);
   };
 
-  const encryptsClear = request.encryptClear && situation !== 'no target key';
+  // What a newer minor keeps encrypted is encrypted on the way there, as Airflow's own migration does it (trigger.kwargs,
+  // 0140_2_9_0_update_trigger_kwargs_type.py). Without a key it stays in clear, which Airflow reads too
+  // (Trigger._decrypt_kwargs in airflow/models/trigger.py, 2.9.2).
+  const encryptsClear = ({ fromClear }: ResolvedSecret): boolean =>
+    (request.encryptClear || fromClear) && situation !== 'no target key';
   return {
-    needed: translates || encryptsClear,
+    needs: (table) => table.secrets.some((secret) => translates || encryptsClear(secret)),
     table: async (table) => {
       for (const secret of table.secrets) {
-        await translateColumn(client, table, secret, encryptsClear, translate);
+        await translateColumn(client, table, secret, encryptsClear(secret), translate);
       }
     },
     finish: () => {
@@ -134,13 +137,14 @@ interface SecretRow {
 async function translateColumn(
   client: Client,
   table: ResolvedTable,
-  secret: SecretColumn,
+  secret: ResolvedSecret,
   withClear: boolean,
   translate: (row: SecretRow) => string | undefined,
 ): Promise<void> {
   const stage = stageName(table.name);
   const column = quoteIdent(secret.column);
-  const isToken = secretIsToken(secret);
+  // Before it was encrypted every value was JSON in clear, whatever it looks like.
+  const isToken = secret.fromClear ? 'false' : secretIsToken(secret);
   await client.query(`CREATE TEMPORARY TABLE lifeboat_rekeyed (row tid, value text) ON COMMIT DROP`);
   await client.query(
     `DECLARE lifeboat_secrets NO SCROLL CURSOR FOR

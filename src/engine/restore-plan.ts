@@ -1,5 +1,5 @@
 import { LifeboatError } from '../errors.ts';
-import { findRelease, sameMinor } from '../versions/heads.ts';
+import { passageTo } from '../versions/between.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import type { RestoreRequest } from './api.ts';
 import { takenBlockers } from './chosen/facts.ts';
@@ -10,6 +10,7 @@ import { missingRunBlockers, runLabel } from './live-rows.ts';
 import type { Manifest } from './manifest.ts';
 import { planInFlight } from './in-flight/plan.ts';
 import type { PlanFacts } from './in-flight/plan.ts';
+import { availableTables, notesOnTheWay, tablesOnTheWay } from './on-the-way.ts';
 import type { Blocker, PlanWarning, RestorePlan, RestorePlanTable } from './plans.ts';
 import { runningBlockers, runningWarnings } from './running-tasks.ts';
 import { selectTables } from './selection.ts';
@@ -23,7 +24,14 @@ export interface PlannedRestore {
 
 type PlanRequest = Pick<
   RestoreRequest,
-  'clean' | 'variables' | 'connections' | 'pauseState' | 'inFlight' | 'tables' | 'ignoreRunning'
+  | 'clean'
+  | 'variables'
+  | 'connections'
+  | 'pauseState'
+  | 'inFlight'
+  | 'tables'
+  | 'ignoreRunning'
+  | 'fernetKeys'
 >;
 
 /**
@@ -38,17 +46,20 @@ export function planRestore(
   facts: PlanFacts,
   chosen?: ChosenFacts,
 ): PlannedRestore {
-  refuseOtherMinor(manifest, state);
+  const known = tablesOnTheWay(manifest, state);
   const stored = new Map(manifest.tables.map((table) => [table.name, table]));
-  const available = state.tables.filter((table) => stored.has(table.name));
-  refuseUnknownContent(manifest, state);
+  const available = availableTables(known, stored, state);
   const { tables, addedFor } = selectTables(available, state.live.foreignKeys, { include: request.tables });
   refuseUnfillable(state, tables);
 
   const planned = tables.map((table): RestorePlanTable => {
     const count = state.counts.get(table.name) ?? { rows: 0, live: 0 };
     const deletes = deletedRows(table, state, request, chosen);
-    const notes = [...neededBy(addedFor.get(table.name)), ...chosenNotes(table, chosen)];
+    const notes = [
+      ...neededBy(addedFor.get(table.name)),
+      ...chosenNotes(table, chosen),
+      ...notesOnTheWay(table, request.fernetKeys.length > 0),
+    ];
     return {
       table: table.name,
       action: table.restore.kind === 'history' ? 'load' : table.restore.kind,
@@ -114,36 +125,6 @@ function deletedRows(
 
 function neededBy(table: string | undefined): readonly string[] {
   return table === undefined ? [] : [`taken along for ${table}`];
-}
-
-function refuseOtherMinor(manifest: Manifest, state: TargetState): void {
-  const source = findRelease(manifest.source.alembicHead);
-  if (source && sameMinor(source, state.release)) return;
-  throw new LifeboatError(
-    'unsupported',
-    `Backup ${manifest.backupId} is of Airflow ${manifest.source.airflow} (head ${manifest.source.alembicHead}), and ${state.facts.name} is Airflow ${state.facts.airflow} (head ${state.facts.alembicHead}): only a target of the same minor is supported.`,
-    { next: `Restore into an Airflow ${manifest.source.airflow}, and upgrade it there.` },
-  );
-}
-
-/** Tables and columns of the backup that this version's spec does not have: written by another Lifeboat. */
-function refuseUnknownContent(manifest: Manifest, state: TargetState): void {
-  const specs = new Map(
-    state.tables.map((table) => [table.name, new Set(table.columns.map((column) => column.name))]),
-  );
-  const unknown = manifest.tables.flatMap((table) => {
-    const columns = specs.get(table.name);
-    if (!columns) return [table.name];
-    return table.columns.filter((column) => !columns.has(column)).map((column) => `${table.name}.${column}`);
-  });
-  if (unknown.length === 0) return;
-  throw new LifeboatError(
-    'unsupported',
-    `Backup ${manifest.backupId} holds what this Lifeboat does not know: ${unknown.join(', ')}.`,
-    {
-      next: `Use the Lifeboat that wrote it (${manifest.tool.version}) or a newer one.`,
-    },
-  );
 }
 
 function refuseUnfillable(state: TargetState, tables: readonly ResolvedTable[]): void {
@@ -224,14 +205,20 @@ function warnings(
     code: 'drift',
     message: `In the target, ${note}.`,
   }));
-  const missing = state.tables.filter((table) => !tables.includes(table) && table.restore.kind !== 'lookup');
+  const planned = new Set(tables.map((table) => table.name));
+  const missing = state.tables.filter((table) => !planned.has(table.name) && table.restore.kind !== 'lookup');
   if (missing.length > 0) {
     result.push({
       code: 'partial',
       message: `Not restored: ${missing.map((table) => table.name).join(', ')}.`,
     });
   }
-  if (state.facts.alembicHead !== manifest.source.alembicHead) {
+  if (passageTo(state.release, manifest.source.alembicHead).kind === 'newer') {
+    result.push({
+      code: 'newer-minor',
+      message: `The backup is of Airflow ${manifest.source.airflow} and the target is ${state.facts.airflow}: rows become what Airflow’s own migrations make of them.`,
+    });
+  } else if (state.facts.alembicHead !== manifest.source.alembicHead) {
     result.push({
       code: 'patch-release',
       message: `Backup and target are different patch releases of Airflow ${state.facts.airflow}; their tables are the same.`,

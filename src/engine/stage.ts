@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { quoteIdent, quoteTable } from '../db/introspect.ts';
 import { LifeboatError } from '../errors.ts';
-import type { ResolvedTable } from '../versions/registry.ts';
+import type { AddedColumn, ResolvedTable } from '../versions/registry.ts';
 
 /** PostgreSQL's integer, which all of Airflow 2's ids are. */
 const LARGEST_ID = 2147483647;
@@ -16,17 +16,28 @@ export function mapName(table: string): string {
   return `pg_temp.${quoteIdent(`lifeboat_map_${table}`)}`;
 }
 
-/** Creates the stage with the target's own column types, so that nothing is converted twice. */
+/**
+ * Creates the stage with the target's own column types, so that nothing is converted twice. Columns that the backup's
+ * minor did not have are filled with what Airflow's migration would have given them: from here on a row is one of the
+ * target's minor.
+ */
 export async function createStage(
   client: Client,
   schema: string,
   table: string,
-  columns: readonly string[],
+  stored: readonly string[],
+  added: readonly AddedColumn[] = [],
 ): Promise<void> {
+  const columns = [...stored, ...added.map(({ name }) => name)];
   await client.query(
     `CREATE TEMPORARY TABLE ${stageName(table).replace('pg_temp.', '')} ON COMMIT DROP AS
        SELECT ${columns.map(quoteIdent).join(', ')} FROM ${quoteTable(schema, table)} WITH NO DATA`,
   );
+  for (const { name, value } of added) {
+    await client.query(
+      `ALTER TABLE ${stageName(table)} ALTER COLUMN ${quoteIdent(name)} SET DEFAULT ${value}`,
+    );
+  }
 }
 
 /**

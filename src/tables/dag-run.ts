@@ -23,7 +23,8 @@ export const dagRun: TableSpec = {
     'dag_hash text',
     'log_template_id integer',
     'updated_at timestamptz',
-    { column: 'clear_number integer', since: '2.8' },
+    // The default is in migrated databases (0129_2_8_0_add_clear_number_to_dag_run.py) and in fresh ones since 2.9.
+    { column: 'clear_number integer', since: '2.8', migrated: '0' },
   ],
   chosen: { by: 'dag', column: 'dag_id' },
   restore: { kind: 'history' },

@@ -23,7 +23,7 @@ export const dag: TableSpec = {
     { column: 'dataset_expression json', since: '2.9' },
     'max_active_tasks integer',
     'max_active_runs integer',
-    { column: 'max_consecutive_failed_dag_runs integer', since: '2.9' },
+    { column: 'max_consecutive_failed_dag_runs integer', since: '2.9', migrated: '0' },
     'has_task_concurrency_limits boolean',
     'has_import_errors boolean',
     'next_dagrun timestamptz',
@@ -38,4 +38,13 @@ export const dag: TableSpec = {
   ],
   chosen: { by: 'dag', column: 'dag_id' },
   restore: { kind: 'merge', by: ['dag_id'], existing: 'schedule' },
+  rewrites: [
+    // NULL in databases that were migrated to 2.9.0 or 2.9.1; NOT NULL and 0 since 2.9.2
+    // (0142_2_9_2_fix_inconsistency_between_ORM_and_migration_files.py).
+    {
+      column: 'max_consecutive_failed_dag_runs',
+      when: 'max_consecutive_failed_dag_runs IS NULL',
+      to: '0',
+    },
+  ],
 };

@@ -9,7 +9,8 @@ export const slotPool: TableSpec = {
     'pool text',
     'slots integer',
     'description text',
-    { column: 'include_deferred boolean', since: '2.7' },
+    // NOT NULL without a default (airflow/migrations/versions/0128_2_7_0_add_include_deferred_column_to_pool.py).
+    { column: 'include_deferred boolean', since: '2.7', migrated: 'false' },
   ],
   chosen: {
     by: 'referrers',

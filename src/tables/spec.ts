@@ -12,12 +12,22 @@ export interface ColumnSpec {
   readonly since?: Minor;
   /** First minor that no longer has it (or has it with another type). */
   readonly until?: Minor;
+  /**
+   * What Airflow's migration to `since` gave the rows that were there: a SQL constant, as PostgreSQL prints a column's
+   * default. Absent: NULL.
+   */
+  readonly migrated?: string;
 }
 
 /** Short form: `'dag_id text'`. */
 export type ColumnEntry =
   | `${string} ${ColumnType}`
-  | { readonly column: `${string} ${ColumnType}`; readonly since?: Minor; readonly until?: Minor };
+  | {
+      readonly column: `${string} ${ColumnType}`;
+      readonly since?: Minor;
+      readonly until?: Minor;
+      readonly migrated?: string;
+    };
 
 /**
  * How rows of a table come back.
@@ -45,12 +55,18 @@ export interface LoadRewrite {
   readonly column: string;
   readonly when: string;
   readonly to: string;
+  /**
+   * First minor in which the column means something else. Absent: the change is always made; present: only on the way
+   * from a backup of an earlier minor into this one or a later.
+   */
+  readonly entering?: Minor;
 }
 
 export interface SecretColumn {
   readonly column: string;
   /** Boolean column that says whether the value is a Fernet token; absent: the value's own form says it. */
   readonly flag?: string;
+  /** First minor that encrypts it; on the way from an earlier one Airflow's migration encrypts what was in clear. */
   readonly since?: Minor;
 }
 

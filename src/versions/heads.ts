@@ -49,3 +49,10 @@ export function findRelease(head: string): SchemaRelease | undefined {
 export function sameMinor(a: SchemaRelease, b: SchemaRelease): boolean {
   return a.minors.some((minor) => b.minors.includes(minor));
 }
+
+/** Minors that share a head share tables and columns, so any of them would do. */
+export function newestMinor(release: SchemaRelease): Minor {
+  const minor = release.minors[release.minors.length - 1];
+  if (!minor) throw new Error(`No minor for head ${release.head}.`);
+  return minor;
+}

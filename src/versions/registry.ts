@@ -20,7 +20,19 @@ export interface ResolvedColumn {
   readonly type: ColumnType;
 }
 
-/** A table spec for one version: what the engine works with. */
+/** A column that the backup's minor did not have yet. */
+export interface AddedColumn {
+  readonly name: string;
+  /** SQL constant that Airflow's migration gave to rows that were there. */
+  readonly value: string;
+}
+
+export interface ResolvedSecret extends SecretColumn {
+  /** The backup's minor stored it in clear, and Airflow's migration encrypts it. */
+  readonly fromClear: boolean;
+}
+
+/** A table spec for one version, or for the way from one version into another: what the engine works with. */
 export interface ResolvedTable {
   readonly name: string;
   readonly key: readonly string[];
@@ -32,7 +44,7 @@ export interface ResolvedTable {
   /** All tables that must be loaded before this one. */
   readonly parents: readonly string[];
   readonly references: Readonly<Record<string, string>>;
-  readonly secrets: readonly SecretColumn[];
+  readonly secrets: readonly ResolvedSecret[];
   readonly countsAsHistory: boolean;
   readonly liveRows?: string;
   readonly chosen: ChosenBy;
@@ -41,28 +53,45 @@ export interface ResolvedTable {
   readonly neverLocked: boolean;
   readonly only?: string;
   readonly rewrites: readonly LoadRewrite[];
+  /** Columns that rows of the backup lack because its minor did. */
+  readonly added: readonly AddedColumn[];
+  /** The backup's minor did not have this table. */
+  readonly addedTable: boolean;
 }
 
-const resolved = new Map<Minor, readonly ResolvedTable[]>();
+const resolved = new Map<string, readonly ResolvedTable[]>();
 
-/** The tables of one minor in load order (parents first). Frozen: everybody shares them. */
-export function tablesFor(minor: Minor): readonly ResolvedTable[] {
-  const known = resolved.get(minor);
+/**
+ * The tables of one minor in load order (parents first). Frozen: everybody shares them. `from` is the minor of the rows
+ * that are to come in, when it is an earlier one: the tables are the same then, and say besides what Airflow's own
+ * migrations do on the way (`added`, `addedTable`, `rewrites`, `secrets.fromClear`).
+ */
+export function tablesFor(minor: Minor, from: Minor = minor): readonly ResolvedTable[] {
+  const known = resolved.get(`${from} ${minor}`);
   if (known) return known;
   const present = TABLE_SPECS.filter((spec) => inRange(minor, rangeOf(spec)));
   const names = new Set(present.map((spec) => spec.name));
-  const tables = Object.freeze(topological(present.map((spec) => resolveTable(spec, minor, names))));
-  resolved.set(minor, tables);
+  const tables = Object.freeze(topological(present.map((spec) => resolveTable(spec, minor, from, names))));
+  resolved.set(`${from} ${minor}`, tables);
   return tables;
 }
 
-function resolveTable(spec: TableSpec, minor: Minor, present: ReadonlySet<string>): ResolvedTable {
+function resolveTable(
+  spec: TableSpec,
+  minor: Minor,
+  from: Minor,
+  present: ReadonlySet<string>,
+): ResolvedTable {
+  const ever = spec.columns.map(toColumn);
+  const before = new Set(ever.filter((column) => inRange(from, rangeOf(column))).map(({ name }) => name));
+  const columns = Object.freeze(ever.filter((column) => inRange(minor, rangeOf(column))));
+  const addedTable = !inRange(from, rangeOf(spec));
+  /** True when `since` lies on the way. */
+  const onTheWay = (since?: Minor): boolean =>
+    inRange(minor, rangeOf({ since })) && !inRange(from, rangeOf({ since }));
   const references = Object.entries(spec.references ?? {}).filter(([, parent]) => present.has(parent));
   const parents = new Set([...(spec.after ?? []), ...references.map(([, parent]) => parent)]);
   parents.delete(spec.name);
-  const columns = Object.freeze(
-    spec.columns.map(toColumn).filter((column) => inRange(minor, rangeOf(column))),
-  );
   return Object.freeze({
     name: spec.name,
     key: spec.key,
@@ -73,7 +102,11 @@ function resolveTable(spec: TableSpec, minor: Minor, present: ReadonlySet<string
     neverReuseIds: spec.neverReuseIds ?? false,
     parents: Object.freeze([...parents].filter((parent) => present.has(parent))),
     references: Object.freeze(Object.fromEntries(references)),
-    secrets: Object.freeze((spec.secrets ?? []).filter((secret) => inRange(minor, rangeOf(secret)))),
+    secrets: Object.freeze(
+      (spec.secrets ?? [])
+        .filter((secret) => inRange(minor, rangeOf(secret)))
+        .map((secret) => ({ ...secret, fromClear: onTheWay(secret.since) })),
+    ),
     countsAsHistory: spec.countsAsHistory ?? false,
     ...(spec.liveRows === undefined ? {} : { liveRows: spec.liveRows }),
     chosen: spec.chosen,
@@ -86,7 +119,19 @@ function resolveTable(spec: TableSpec, minor: Minor, present: ReadonlySet<string
     ),
     neverLocked: spec.neverLocked ?? false,
     ...(spec.only === undefined ? {} : { only: spec.only }),
-    rewrites: spec.rewrites ?? [],
+    rewrites: Object.freeze(
+      (spec.rewrites ?? [])
+        .filter(({ column }) => columns.some(({ name }) => name === column))
+        .filter(({ entering }) => entering === undefined || onTheWay(entering)),
+    ),
+    added: Object.freeze(
+      addedTable
+        ? []
+        : columns
+            .filter(({ name }) => !before.has(name))
+            .map(({ name, migrated }) => ({ name, value: migrated ?? 'NULL' })),
+    ),
+    addedTable,
   });
 }
 
@@ -96,7 +141,10 @@ function toColumn(entry: ColumnEntry): ColumnSpec {
   return { name: column.slice(0, at), type: column.slice(at + 1) as ColumnType, ...range };
 }
 
-function rangeOf(item: { since?: Minor; until?: Minor }): { since?: Minor; until?: Minor } {
+function rangeOf(item: { since?: Minor | undefined; until?: Minor | undefined }): {
+  since?: Minor;
+  until?: Minor;
+} {
   return {
     ...(item.since === undefined ? {} : { since: item.since }),
     ...(item.until === undefined ? {} : { until: item.until }),

@@ -4,7 +4,7 @@ import pg from 'pg';
 import type { LabHome } from './lab.ts';
 
 /** Runs work with a connected client and always closes it. */
-async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {

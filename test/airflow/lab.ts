@@ -41,6 +41,13 @@ export async function create(at: LabHome): Promise<void> {
   await lab(['create', release, '--db', database, '--home', home, '--fernet-key', FERNET_KEY], 15 * MINUTE);
 }
 
+/** Writes the home only, for a database that is there already. */
+export async function environmentOnly(at: LabHome): Promise<void> {
+  const { release, home, database } = at;
+  const args = ['create', release, '--db', database, '--home', home, '--fernet-key', FERNET_KEY, '--no-init'];
+  await lab(args, 5 * MINUTE);
+}
+
 /** Fills it by running scheduler, triggerer and DAGs, and kills them with runs in flight. */
 export async function populate(at: LabHome): Promise<void> {
   await lab(['populate', at.release, '--home', at.home, '--seconds', '900'], 20 * MINUTE);

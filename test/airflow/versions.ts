@@ -17,3 +17,14 @@ export function selectReleases(setting: string | undefined): readonly string[] {
   }
   return wanted;
 }
+
+/**
+ * Releases whose backups are restored into this one: those of the selection that are older. When nobody chooses, the
+ * nearest of them alone, to stay within the time of a default run.
+ */
+export function olderReleases(release: string, setting: string | undefined): readonly string[] {
+  const at = (name: string): number => RELEASES.indexOf(name);
+  const older = selectReleases(setting).filter((name) => at(name) < at(release));
+  const isDefault = setting === undefined || setting.trim() === '';
+  return isDefault ? older.slice(-1) : older;
+}

@@ -1,16 +1,28 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { newestMinor } from '../../src/engine/detect.ts';
-import { typeFamily } from '../../src/engine/drift.ts';
+import { characterLimit, typeFamily } from '../../src/engine/drift.ts';
 import { LEFT_OUT_TABLES, TABLE_SPECS } from '../../src/tables/index.ts';
 import type { Minor } from '../../src/tables/spec.ts';
-import { findRelease, OTHER_RELEASES, sameMinor, SUPPORTED_RELEASES } from '../../src/versions/heads.ts';
+import {
+  findRelease,
+  newestMinor,
+  OTHER_RELEASES,
+  sameMinor,
+  SUPPORTED_RELEASES,
+} from '../../src/versions/heads.ts';
+import { passageTo } from '../../src/versions/between.ts';
 import { compareMinors, inRange, MINORS } from '../../src/versions/minors.ts';
 import { tablesFor } from '../../src/versions/registry.ts';
 import type { ResolvedTable } from '../../src/versions/registry.ts';
 
 interface RealTable {
-  readonly columns: readonly { readonly name: string; readonly type: string; readonly sequence?: string }[];
+  readonly columns: readonly {
+    readonly name: string;
+    readonly type: string;
+    readonly nullable: boolean;
+    readonly default?: string;
+    readonly sequence?: string;
+  }[];
   readonly primaryKey: { readonly columns: readonly string[] };
   readonly foreignKeys?: readonly { readonly references: string; readonly columns: readonly string[] }[];
   readonly unique?: readonly { readonly columns: readonly string[] }[];
@@ -128,6 +140,105 @@ describe.each(MINORS)('Airflow %s', (minor) => {
     expect(tablesFor(minor)).toBe(tables);
     expect(Object.isFrozen(tables)).toBe(true);
     expect(tables.every((table) => Object.isFrozen(table) && Object.isFrozen(table.columns))).toBe(true);
+  });
+});
+
+const PAIRS = MINORS.flatMap((from, index) => MINORS.slice(index + 1).map((to) => [from, to] as const));
+
+test('there are 21 pairs of an older and a newer minor', () => {
+  expect(PAIRS.length).toBe(21);
+});
+
+describe.each(PAIRS)('from %s to %s', (from, to) => {
+  const [before, after] = [realSchema(from), realSchema(to)];
+  const tables = tablesFor(to, from);
+  const covered = new Map(tables.map((table) => [table.name, table]));
+
+  test('every new column is known, and has a value where it must have one', () => {
+    for (const [name, { columns }] of Object.entries(after.tables)) {
+      const table = covered.get(name);
+      const old = before.tables[name];
+      if (!table) continue;
+      expect(table.addedTable, name).toBe(old === undefined);
+      if (!old) continue;
+      const known = new Set(old.columns.map((column) => column.name));
+      const added = columns.filter((column) => !known.has(column.name));
+      expect(table.added.map((column) => column.name).sort(), name).toEqual(
+        added.map((column) => column.name).sort(),
+      );
+      for (const { name: column, nullable, default: inDatabase } of added) {
+        const value = table.added.find((one) => one.name === column)?.value ?? 'NULL';
+        if (!nullable) expect(value, `${name}.${column}`).not.toBe('NULL');
+        // What a fresh database of the newer minor has as its default is what the migration gave, too.
+        if (inDatabase !== undefined) expect(value, `${name}.${column}`).toBe(inDatabase);
+      }
+    }
+  });
+
+  test('nothing that is backed up is dropped on the way, or becomes narrower or of another kind', () => {
+    for (const table of tablesFor(from)) {
+      const now = covered.get(table.name);
+      expect(now, table.name).toBeDefined();
+      const real = after.tables[table.name]?.columns ?? [];
+      for (const { name } of table.columns) {
+        const [was, is] = [before.tables[table.name]?.columns, real].map((list) =>
+          list?.find((column) => column.name === name),
+        );
+        expect(is, `${table.name}.${name}`).toBeDefined();
+        const [old, kind] = [typeFamily(was?.type ?? ''), typeFamily(is?.type ?? '')];
+        const kwargs = table.name === 'trigger' && name === 'kwargs';
+        if (!kwargs) expect(kind, `${table.name}.${name}`).toBe(old);
+        expect(characterLimit(is?.type ?? '')).toBeGreaterThanOrEqual(characterLimit(was?.type ?? ''));
+      }
+    }
+  });
+
+  test('changes of meaning are made when their minor is entered, and only then', () => {
+    const crosses = (minor: Minor): boolean =>
+      compareMinors(from, minor) < 0 && compareMinors(minor, to) <= 0;
+    const entering = tables.flatMap(({ name, rewrites }) =>
+      rewrites.filter((one) => one.entering !== undefined).map(({ column }) => `${name}.${column}`),
+    );
+    expect(entering).toEqual(crosses('2.10') ? ['task_instance.try_number'] : []);
+    const encrypted = tables.flatMap(({ name, secrets }) =>
+      secrets.filter(({ fromClear }) => fromClear).map(({ column }) => `${name}.${column}`),
+    );
+    expect(encrypted).toEqual(crosses('2.9') ? ['trigger.kwargs'] : []);
+  });
+});
+
+test('within one minor nothing is added', () => {
+  for (const minor of MINORS) {
+    expect(tablesFor(minor, minor)).toBe(tablesFor(minor));
+    expect(tablesFor(minor).flatMap(({ added }) => added)).toEqual([]);
+    expect(tablesFor(minor).filter(({ addedTable }) => addedTable)).toEqual([]);
+  }
+});
+
+describe('the way from a head into a release', () => {
+  const way = (from: string, to: string): string => {
+    const target = findRelease(to);
+    if (!target) throw new Error(`${to} is not known`);
+    const passage = passageTo(target, from);
+    return 'from' in passage ? `${passage.kind} ${passage.from} ${passage.to}` : passage.kind;
+  };
+
+  test('has a direction', () => {
+    expect(way('290244fb8b83', '5f2621c13b39')).toBe('newer 2.5 2.11');
+    expect(way('1949afb29106', '22ed7efa9da2')).toBe('newer 2.9 2.10');
+    expect(way('405de8318b3a', 'c804e5c76e3e')).toBe('older');
+    expect(way('5f2621c13b39', '686269002441')).toBe('older');
+  });
+
+  test('is none within a minor, whichever patch release is the newer one', () => {
+    expect(way('98ae134e6fff', 'c804e5c76e3e')).toBe('same 2.6 2.6');
+    expect(way('c804e5c76e3e', '98ae134e6fff')).toBe('same 2.6 2.6');
+    expect(way('22ed7efa9da2', '5f2621c13b39')).toBe('same 2.11 2.11');
+    expect(way('5f2621c13b39', '22ed7efa9da2')).toBe('same 2.10 2.10');
+  });
+
+  test('is not known for other heads', () => {
+    for (const head of Object.keys(OTHER_RELEASES)) expect(way(head, '5f2621c13b39')).toBe('unknown');
   });
 });
 
