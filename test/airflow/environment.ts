@@ -22,15 +22,16 @@ export async function query(at: LabHome, sql: string): Promise<readonly Record<s
   });
 }
 
-/** An empty database on the server and an empty home below the folder, both called `name`. */
+/** A database on the server, empty unless it copies another, and an empty home below the folder, both called `name`. */
 export async function emptyEnvironment(
   server: string,
   folder: string,
   release: string,
   name: string,
+  template = 'template0',
 ): Promise<LabHome> {
   await withClient(server, (client) =>
-    client.query(`CREATE DATABASE ${name} TEMPLATE template0 ENCODING 'UTF8'`),
+    client.query(`CREATE DATABASE ${name} TEMPLATE ${template} ENCODING 'UTF8'`),
   );
   const database = new URL(server);
   database.pathname = `/${name}`;

@@ -142,7 +142,7 @@ export function expectedDump(source: Dump, situation: RestoreSituation): Dump {
  * Airflow makes its log templates itself in each environment, so the same template has another creation time there.
  * Wherever the source's dump shows a template that the target has, this is what it looks like in the target.
  */
-function leadToTemplatesOf(target: Dump, source: Dump): Dump {
+export function leadToTemplatesOf(target: Dump, source: Dump): Dump {
   const content = (row: Row): string => canonical([row.filename, row.elasticsearch_id]);
   const own = new Map((target.semantic.log_template ?? []).map((row) => [content(row), row]));
   const lead = (value: unknown): unknown => {

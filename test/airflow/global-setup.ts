@@ -1,9 +1,16 @@
 import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { install, labPath } from './lab.ts';
+import { writeResults } from './results.ts';
 import { selectReleases } from './versions.ts';
 
-/** Before any test: the built command and airflow-lab must be there, and each release in its virtual environment. */
-export default async function setup(): Promise<void> {
+/**
+ * Before any test: the built command and airflow-lab must be there, and each release in its virtual environment. After
+ * the tests, with AIRFLOW_RECORD=1: their results go to docs/fidelity.md.
+ */
+export default async function setup(): Promise<() => Promise<void>> {
   console.log(`airflow-lab: ${labPath()}`);
   if (!existsSync(new URL('../../dist/cli/main.js', import.meta.url))) {
     throw new Error('dist/cli/main.js is missing: run npm run build first.');
@@ -14,4 +21,15 @@ export default async function setup(): Promise<void> {
     await install(release);
     console.log(`Airflow ${release} installed (${((performance.now() - started) / 1000).toFixed(0)} s)`);
   }
+  const folder = await mkdtemp(join(tmpdir(), 'lifeboat-results-'));
+  const results = join(folder, 'results.jsonl');
+  await writeFile(results, '');
+  // The workers are started with this environment.
+  process.env.AIRFLOW_RESULTS = results;
+  return async () => {
+    if (process.env.AIRFLOW_RECORD === '1') {
+      await writeResults(results, selectReleases(process.env.AIRFLOW_VERSIONS));
+    }
+    await rm(folder, { recursive: true });
+  };
 }

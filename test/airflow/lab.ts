@@ -1,4 +1,6 @@
 import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Dump } from './dump.ts';
 import { run } from './run.ts';
@@ -7,7 +9,7 @@ import type { RunResult } from './run.ts';
 // Limits are for a machine that is busy with other things; each step takes a tenth of it on a quiet one.
 const MINUTE = 60_000;
 
-/** The key of every lab environment, so that source and target read the same ciphertext. */
+/** The key of every source, and of targets that must read the same ciphertext. */
 export const FERNET_KEY = 'Zm9vYmFyZm9vYmFyZm9vYmFyZm9vYmFyZm9vYmFyMDA=';
 
 /** Path of the airflow-lab script: AIRFLOW_LAB, else beside the checkout. Its absence is a failure, never a skip. */
@@ -35,10 +37,21 @@ export async function install(release: string): Promise<void> {
   await lab(['install', release], 15 * MINUTE);
 }
 
+export interface CreateOptions {
+  readonly fernetKey?: string;
+  /** Settings on top of airflow-lab's own, such as AIRFLOW__CORE__PARALLELISM. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** The database has a schema already: only the home is made. */
+  readonly onlyHome?: boolean;
+}
+
 /** Migrates the database and makes the users; nothing is parsed or run yet. */
-export async function create(at: LabHome): Promise<void> {
+export async function create(at: LabHome, options: CreateOptions = {}): Promise<void> {
   const { release, home, database } = at;
-  await lab(['create', release, '--db', database, '--home', home, '--fernet-key', FERNET_KEY], 15 * MINUTE);
+  const { fernetKey = FERNET_KEY, settings = {}, onlyHome = false } = options;
+  const set = Object.entries(settings).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
+  const args = ['create', release, '--db', database, '--home', home, '--fernet-key', fernetKey, ...set];
+  await lab(onlyHome ? [...args, '--no-init'] : args, 15 * MINUTE);
 }
 
 /** Writes the home only, for a database that is there already. */
@@ -69,4 +82,12 @@ export async function diff(expected: string, actual: string): Promise<string> {
 /** Any `airflow` command in that environment. */
 export function airflow(at: LabHome, ...args: readonly string[]): Promise<RunResult> {
   return lab(['run', '--home', at.home, ...args], 5 * MINUTE);
+}
+
+/** Runs a Python script with that environment's Airflow; returns what it printed on stdout. */
+export async function python(at: LabHome, script: string): Promise<string> {
+  const file = join(at.home, 'script.py');
+  await writeFile(file, script);
+  const { stdout } = await lab(['python', '--home', at.home, file], 5 * MINUTE);
+  return stdout;
 }

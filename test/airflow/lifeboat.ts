@@ -3,22 +3,29 @@ import { FERNET_KEY } from './lab.ts';
 import { run } from './run.ts';
 import type { RunResult } from './run.ts';
 
-const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+/** The built command, for scripts that run it. */
+export const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
 /** The last line of `--json`. */
 export type Summary = Readonly<Record<string, unknown>>;
 
 /** Runs the built command as a user would, with nothing of this machine's Airflow in its environment. */
-export function lifeboat(args: readonly string[]): Promise<RunResult> {
+export function lifeboat(
+  args: readonly string[],
+  keys: Readonly<Record<string, string>> = { LIFEBOAT_FERNET_KEY: FERNET_KEY },
+): Promise<RunResult> {
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^(AIRFLOW__|MWAA__|LIFEBOAT_|PG)/.test(name)),
   );
-  return run(process.execPath, [MAIN, ...args], { env: { ...env, LIFEBOAT_FERNET_KEY: FERNET_KEY } });
+  return run(process.execPath, [MAIN, ...args], { env: { ...env, ...keys }, timeout: 15 * 60_000 });
 }
 
 /** The same with --json; returns the summary, which must be the last line. */
-export async function lifeboatJson(args: readonly string[]): Promise<Summary> {
-  const { stdout } = await lifeboat([...args, '--json']);
+export async function lifeboatJson(
+  args: readonly string[],
+  keys?: Readonly<Record<string, string>>,
+): Promise<Summary> {
+  const { stdout } = await lifeboat([...args, '--json'], keys);
   const last = JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '') as Summary;
   if (last.event !== 'summary') throw new Error(`The last line is no summary: ${JSON.stringify(last)}`);
   return last;

@@ -1,8 +1,8 @@
 /** Releases that airflow-lab sets up, oldest first; one for each minor that Lifeboat supports. */
 const RELEASES: readonly string[] = ['2.5.1', '2.6.3', '2.7.2', '2.8.1', '2.9.2', '2.10.3', '2.11.0'];
 
-/** What runs when nobody chooses: the oldest, MWAA's most used and the newest 2.x. */
-const DEFAULT_RELEASES: readonly string[] = ['2.5.1', '2.8.1', '2.11.0'];
+/** What runs when nobody chooses, side by side: MWAA's most used and the newest 2.x. */
+const DEFAULT_RELEASES: readonly string[] = ['2.8.1', '2.11.0'];
 
 /** AIRFLOW_VERSIONS: `all`, or releases separated by spaces or commas. */
 export function selectReleases(setting: string | undefined): readonly string[] {

@@ -1,41 +1,22 @@
-import { mkdtemp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
+import { beforeAll, expect, it } from 'vitest';
 import { inOrder } from './dump.ts';
 import type { Dump } from './dump.ts';
-import { emptyEnvironment, query } from './environment.ts';
+import { query } from './environment.ts';
 import { expectedDump } from './expected.ts';
 import type { RestoreSituation } from './expected.ts';
-import { airflow, create, diff, dump, populate } from './lab.ts';
+import { airflow, create, diff, dump } from './lab.ts';
 import type { LabHome } from './lab.ts';
 import { lifeboat, lifeboatJson } from './lifeboat.ts';
-import { endAll } from './run.ts';
+import { snapshotTime } from './backups.ts';
+import type { Preparation } from './prepare.ts';
 import { runScheduler, tracebacks } from './scheduler.ts';
-
-declare module 'vitest' {
-  interface ProvidedContext {
-    airflowRelease: string;
-  }
-}
-
-const release = inject('airflowRelease');
-
-/** Does one step and prints how long it took. */
-async function step<T>(name: string, work: () => Promise<T>): Promise<T> {
-  const started = performance.now();
-  try {
-    return await work();
-  } finally {
-    console.log(`${release.padEnd(6)} ${name}: ${((performance.now() - started) / 1000).toFixed(1)} s`);
-  }
-}
+import { step } from './step.ts';
 
 // The tests follow one another as a recovery does: each one uses what those before it left.
-describe(`Airflow ${release}`, () => {
-  const releasers: (() => Promise<void>)[] = [];
+export function roundTrip(preparation: () => Promise<Preparation>): void {
   let folder: string;
   let source: LabHome;
   let target: LabHome;
@@ -44,51 +25,24 @@ describe(`Airflow ${release}`, () => {
   let storage: string;
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), `lifeboat-airflow-${release}-`));
-    releasers.push(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
+    const prepared = await preparation();
+    folder = join(prepared.folder, 'round-trip');
     storage = pathToFileURL(join(folder, 'storage')).href;
-    await mkdir(join(folder, 'storage'));
-    const server = await startEmbeddedPostgres();
-    releasers.push(() => server.stop(), endAll);
-    source = await emptyEnvironment(server.url, folder, release, 'source');
-    target = await emptyEnvironment(server.url, folder, release, 'target');
-    await step('create the source', () => create(source));
-    await Promise.all([
-      step('populate the source', () => populate(source)),
-      step('create the target', () => create(target)),
-    ]);
-    // The processes of the source died a while ago; a job that still beats would count as alive.
-    await query(
-      source,
-      `UPDATE job SET latest_heartbeat = latest_heartbeat - interval '1 hour' WHERE state = 'running'`,
-    );
+    await mkdir(join(folder, 'storage'), { recursive: true });
+    source = prepared.source;
+    target = await prepared.empty('target');
+    await step('create the target', () => create(target));
     [sourceDump, freshDump] = await step('dump both', () => Promise.all([dump(source), dump(target)]));
-  });
-
-  afterAll(async () => {
-    for (const free of releasers.reverse()) await free();
   });
 
   /** What differs between the database and what a correct restore makes of it; empty when all is well. */
   async function differences(at: LabHome, before: Dump): Promise<string> {
-    const situation: RestoreSituation = { before, snapshotTime: await snapshotTime() };
+    const situation: RestoreSituation = { before, snapshotTime: await snapshotTime(folder) };
     const expected = join(folder, 'expected.json');
     const actual = join(folder, 'actual.json');
     await writeFile(expected, JSON.stringify(inOrder(expectedDump(sourceDump, situation))));
     await writeFile(actual, JSON.stringify(inOrder(await dump(at))));
     return diff(expected, actual);
-  }
-
-  async function snapshotTime(): Promise<string> {
-    const backups = join(folder, 'storage', 'backups');
-    const [backupId] = await readdir(backups);
-    const text = await readFile(join(backups, String(backupId), 'manifest.json'), 'utf8');
-    const time: unknown = (JSON.parse(text) as Record<string, unknown>).snapshotTime;
-    // As Python prints it: six digits and an offset.
-    const [seconds, fraction = ''] = String(time)
-      .replace(/Z$|\+00:00$/, '')
-      .split('.');
-    return `${seconds}.${fraction.padEnd(6, '0')}+00:00`;
   }
 
   it('fills an Airflow with finished and unfinished runs that its ORM reads without errors', () => {
@@ -167,7 +121,7 @@ describe(`Airflow ${release}`, () => {
 
   it('lets a scheduler work on the restored environment', async () => {
     const history = `SELECT dag_id, run_id, state, start_date, end_date FROM dag_run
-      WHERE state IN ('success', 'failed') AND end_date < '${await snapshotTime()}' ORDER BY 1, 2`;
+      WHERE state IN ('success', 'failed') AND end_date < '${await snapshotTime(folder)}' ORDER BY 1, 2`;
     const before = await query(target, history);
     const paused = await query(target, `SELECT dag_id FROM dag WHERE is_paused ORDER BY 1`);
     const parsed = async (): Promise<boolean> => {
@@ -183,7 +137,7 @@ describe(`Airflow ${release}`, () => {
     expect(await query(target, history), 'finished runs').toEqual(before);
     expect(await query(target, `SELECT dag_id FROM dag WHERE is_paused ORDER BY 1`)).toEqual(paused);
   });
-});
+}
 
 const SERIAL_COLUMNS = `
   SELECT table_name AS table, column_name AS column, pg_get_serial_sequence(table_name, column_name) AS sequence
