@@ -1,10 +1,10 @@
 import type { DatabaseTarget } from '../db/target.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Report } from './events.ts';
-import type { ImportNote } from './import/notes.ts';
-import type { Manifest } from './manifest.ts';
 import type { InFlightResult } from './in-flight/in-flight.ts';
+import type { Manifest, SecretsMode } from './manifest.ts';
 import type {
+  BackupPlanSecrets,
   CleanupPlan,
   InFlightPolicy,
   MergeStrategy,
@@ -50,6 +50,12 @@ export interface BackupRequest {
   readonly label?: string;
   /** The source's Fernet keys as far as known; only their fingerprints are stored. */
   readonly fernetKeys: readonly string[];
+  /** True: the keys are the running Airflow's own setting, which ends with it. Then the backup warns. */
+  readonly fernetKeysLent?: boolean;
+  /** How secrets are stored. Default: ciphertext, or sealed when there are recipients. */
+  readonly secrets?: SecretsMode;
+  /** Recipients of sealed secrets: age1…, awskms://KEY?region=REGION. */
+  readonly sealTo?: readonly string[];
   readonly dryRun: boolean;
 }
 
@@ -57,6 +63,8 @@ export interface BackupResult {
   readonly backupId: string;
   /** Absent after a dry run. */
   readonly manifest?: Manifest;
+  /** How secrets are stored, and what makes them restorable when the source is gone. */
+  readonly secrets: BackupPlanSecrets;
   /** Ids of incomplete backups seen in the storage. */
   readonly debris: readonly string[];
 }
@@ -83,6 +91,8 @@ export interface RestoreRequest {
   readonly unreadable?: 'refuse' | 'keep';
   /** Encrypt secrets that the source stored in clear. */
   readonly encryptClear?: boolean;
+  /** Identities of age, for a backup whose secrets are sealed; KMS keys need none. */
+  readonly identities?: readonly string[];
   /** Runs of the target that survive, with everything that hangs on them. One that is not there is refused. */
   readonly keepRuns?: readonly RunName[];
   /** The task that this process runs in; its run survives like those of keepRuns, if the target has it. */
@@ -150,6 +160,8 @@ export interface VerifyRequest {
   readonly backup: string;
   /** Also compare row counts with this database. */
   readonly environment?: DatabaseTarget;
+  /** Open sealed secrets too, and count their rows; without them only their stored bytes are checked. */
+  readonly identities?: readonly string[];
 }
 
 export interface VerifyResult {
@@ -157,6 +169,8 @@ export interface VerifyResult {
   readonly parts: number;
   readonly rows: number;
   readonly bytes: number;
+  /** Only for backups with sealed secrets: whether they were opened too, or their stored bytes checked alone. */
+  readonly sealed?: 'opened' | 'not opened';
   readonly seconds: number;
   /** Tables whose row count differs from the database; only when one was given. */
   readonly differences?: readonly {
@@ -180,6 +194,8 @@ export interface ExportRequest {
   readonly withSecrets: boolean;
   /** Keys that may read the secrets, in any order: the source's. */
   readonly fernetKeys: readonly string[];
+  /** Identities of age, for secrets that are sealed; KMS keys need none. */
+  readonly identities?: readonly string[];
 }
 
 export interface ExportLeftOut {
@@ -218,6 +234,8 @@ export interface DiffRequest {
   readonly tables?: readonly string[];
   /** Every known key, of either side: secrets are compared by what they hold, as far as they can be read. */
   readonly fernetKeys: readonly string[];
+  /** Identities of age, for sides whose secrets are sealed; without them these are not compared. */
+  readonly identities?: readonly string[];
 }
 
 export interface DiffTable {
@@ -301,6 +319,8 @@ export interface ActivateResult {
 export interface DoctorRequest {
   readonly environment?: DatabaseTarget;
   readonly fernetKeys: readonly string[];
+  /** True: the keys are the running Airflow's own setting, which ends with it. */
+  readonly fernetKeysLent?: boolean;
   /** False when no storage was named: its checks are left out. */
   readonly checkStorage: boolean;
 }
@@ -320,23 +340,4 @@ export interface CatalogEntry {
   readonly problem?: string;
 }
 
-export interface ImportRequest {
-  /** Where the other tool's backup lies. */
-  readonly from: Storage;
-  readonly format: 'mwaa-dr' | 'glue';
-  /** Minor of the Airflow that was backed up, where the format does not say. */
-  readonly airflowVersion?: string;
-  readonly compression: Compression;
-  readonly label?: string;
-  /** The first encrypts what the other tool stored in clear. */
-  readonly fernetKeys: readonly string[];
-  /** Keys that the source had, for what is encrypted in its files. */
-  readonly sourceFernetKeys?: readonly string[];
-}
-
-export interface ImportResult {
-  readonly backupId: string;
-  readonly manifest: Manifest;
-  /** What is lost, mended or doubtful; the same stands in the manifest. */
-  readonly notes: readonly ImportNote[];
-}
+export type { ImportRequest, ImportResult } from './import/request.ts';

@@ -1,12 +1,13 @@
 import { quoteIdent, quoteTable } from '../db/introspect.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
-import { insertInput, parentIds } from './load-context.ts';
+import { insertInput, isSkipped, parentIds } from './load-context.ts';
 import type { LoadContext, LoadedTable } from './load-context.ts';
 import { loadDags } from './load-dags.ts';
 import { insertStatement } from './insert.ts';
 import type { ManifestTable } from './manifest.ts';
 import { mergeRows } from './merge.ts';
 import { loadParts } from './part-reader.ts';
+import { objectsOf, wholeTable } from './sealed/fields.ts';
 import { createStage, mapCollidingIds, mapLookups, mapMatchedIds, stageName } from './stage.ts';
 import { maxOf, readSequence } from './target-state.ts';
 
@@ -18,13 +19,14 @@ export async function loadTables(
   const { ctx } = load;
   const loaded: LoadedTable[] = [];
   for (const table of tables) {
-    const stored = load.manifest.tables.find((one) => one.name === table.name);
-    if (!stored) continue;
+    const found = load.manifest.tables.find((one) => one.name === table.name);
+    if (!found) continue;
+    const stored = unsealed(load, table) ? wholeTable(found) : found;
     const started = ctx.now().getTime();
     const result = await loadTable(load, table, stored);
     load.progress.add(table.name, stored.rows, 0);
     const seconds = (ctx.now().getTime() - started) / 1000;
-    const bytes = stored.parts.reduce((sum, part) => sum + part.bytes, 0);
+    const bytes = stored.parts.flatMap(objectsOf).reduce((sum, object) => sum + object.bytes, 0);
     ctx.report({ event: 'table', phase: 'load', table: table.name, rows: result.rows, bytes, seconds });
     loaded.push(result);
   }
@@ -80,15 +82,12 @@ async function stage(load: LoadContext, table: ResolvedTable, stored: ManifestTa
   await copyInto(load, table, stored, stageName(table.name));
   // Without statistics the planner joins a million rows as if they were ten.
   await load.client.query(`ANALYZE ${stageName(table.name)}`);
-  if (load.rekeying.needed && !isSkipped(load, table)) await load.rekeying.table(table);
+  if (load.rekeying.needed && !isSkipped(load.request, table.name)) await load.rekeying.table(table);
 }
 
-/** Entries that are not restored need no key. */
-function isSkipped(load: LoadContext, table: ResolvedTable): boolean {
-  const { variables, connections } = load.request;
-  return table.name === 'variable'
-    ? variables === 'skip'
-    : table.name === 'connection' && connections === 'skip';
+/** Whether sealed secrets of this table are opened, if it has any. */
+function unsealed(load: LoadContext, table: ResolvedTable): boolean {
+  return load.unsealing !== undefined && !isSkipped(load.request, table.name);
 }
 
 async function copyInto(
@@ -99,9 +98,18 @@ async function copyInto(
 ): Promise<void> {
   const columns = stored.columns.map(quoteIdent).join(', ');
   const sql = `COPY ${into} (${columns}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')`;
-  await loadParts(load.ctx, load.client, sql, stored, (bytes) => {
+  const onBytes = (bytes: number): void => {
     load.progress.add(table.name, 0, bytes);
-  });
+  };
+  const found = load.manifest.tables.find((one) => one.name === table.name) ?? stored;
+  await loadParts(
+    load.ctx,
+    load.client,
+    sql,
+    found,
+    onBytes,
+    unsealed(load, table) ? load.unsealing : undefined,
+  );
 }
 
 async function insertHistory(

@@ -1,11 +1,13 @@
 import type { Client } from 'pg';
 import { LifeboatError } from '../errors.ts';
+import type { Opener } from '../secrets/seal.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import { countAuthorless, readAftermath } from './aftermath.ts';
 import type { EngineContext, MergeCounts, RestoreRequest, RestoreResult } from './api.ts';
 import { resolveBackup } from './catalog.ts';
 import { cleanLocks, cleanTables, planClean } from './clean-tables.ts';
 import { commitSurely } from './commit.ts';
+import { isSkipped } from './load-context.ts';
 import type { LoadedTable } from './load-context.ts';
 import { loadTables } from './load-tables.ts';
 import { settleInFlight } from './in-flight/in-flight.ts';
@@ -16,10 +18,14 @@ import { lockEnvironment, lockTables } from './locks.ts';
 import type { LockWish } from './locks.ts';
 import type { Manifest } from './manifest.ts';
 import { narrowColumns, refuseTooNarrow } from './narrow.ts';
+import type { RestorePlan } from './plans.ts';
 import { createProgress } from './progress.ts';
 import { createRekeying } from './rekey.ts';
 import type { Rekeying, RekeyRequest } from './rekey.ts';
 import { planRestore, refuseBlocked } from './restore-plan.ts';
+import { objectsOf } from './sealed/fields.ts';
+import { omittedWarnings, planUnsealing } from './sealed/open-backup.ts';
+import type { Unsealing } from './sealed/read.ts';
 import { liftSequences } from './sequences.ts';
 import { beginReading, beginWork, withSession } from './session.ts';
 import { mapName, stageName } from './stage.ts';
@@ -44,7 +50,8 @@ export async function restore(ctx: EngineContext, request: RestoreRequest): Prom
     async (client) => {
       const state = await readTargetState(client, request.environment, request);
       const facts = await readPlanFacts(client, request.environment.schema, manifest, ctx.now());
-      return { state, facts, ...planRestore(manifest, state, request, facts) };
+      const planned = planRestore(manifest, state, request, facts);
+      return withSecrets(ctx, manifest, request, { state, facts, ...planned });
     },
   );
   ctx.report({ event: 'plan', plan: preview.plan });
@@ -76,6 +83,29 @@ interface Preview {
   readonly state: TargetState;
   readonly facts: PlanFacts;
   readonly tables: readonly ResolvedTable[];
+  readonly plan: RestorePlan;
+  readonly opener?: Opener;
+}
+
+/** The plan with what the secrets of this backup need or lack. */
+async function withSecrets(
+  ctx: EngineContext,
+  manifest: Manifest,
+  request: RestoreRequest,
+  preview: Preview,
+): Promise<Preview> {
+  const { plan } = preview;
+  const tables = preview.tables.map(({ name }) => name).filter((name) => !isSkipped(request, name));
+  const { opener, blockers } = await planUnsealing(ctx, manifest, tables, request);
+  return {
+    ...preview,
+    plan: {
+      ...plan,
+      blockers: [...plan.blockers, ...blockers],
+      warnings: [...plan.warnings, ...omittedWarnings(manifest, tables)],
+    },
+    ...(opener ? { opener } : {}),
+  };
 }
 
 type Work = Omit<NonNullable<RestoreResult['loaded']>, 'seconds'>;
@@ -85,7 +115,7 @@ async function execute(
   request: RestoreRequest,
   client: Client,
   manifest: Manifest,
-  { state: seen, facts, tables }: Preview,
+  { state: seen, facts, tables, opener }: Preview,
 ): Promise<Work> {
   const { schema } = request.environment;
   const clean = request.clean ? planClean(seen, tables) : { truncate: [], remove: [] };
@@ -102,8 +132,20 @@ async function execute(
   await rememberKeptRuns(client, schema);
   ctx.report({ event: 'phase', phase: 'load', message: `Loading ${tables.length} tables` });
   const rekeying = createRekeying(client, rekeyRequest(ctx, request, manifest));
-  const loaded = await load(ctx, request, client, { manifest, state, tables, deleted, rekeying });
-  const secrets = rekeying.finish();
+  let opened = 0;
+  const [key] = request.fernetKeys;
+  const unsealing = opener && {
+    opener,
+    // Without a key there are only secrets here that never become tokens: planUnsealing has refused all others.
+    key: key ?? '',
+    encrypt: 'all' as const,
+    now: ctx.now(),
+    onToken: () => (opened += 1),
+  };
+  const input = { manifest, state, tables, deleted, rekeying, ...(unsealing ? { unsealing } : {}) };
+  const loaded = await load(ctx, request, client, input);
+  const rekeyed = rekeying.finish();
+  const secrets = { ...rekeyed, reencrypted: rekeyed.reencrypted + opened };
   ctx.report({ event: 'phase', phase: 'finish', message: 'Lifting sequences, reading the result' });
   await liftSequences(ctx, client, state, tables);
   // Its new rows take their ids from the sequences.
@@ -143,17 +185,20 @@ async function load(
     readonly tables: readonly ResolvedTable[];
     readonly deleted: ReadonlyMap<string, number>;
     readonly rekeying: Rekeying;
+    readonly unsealing?: Unsealing;
   },
 ): Promise<readonly LoadedTable[]> {
-  const { manifest, state, tables, deleted, rekeying } = input;
+  const { manifest, state, tables, deleted, ...secrets } = input;
   const stored = manifest.tables.filter((table) => tables.some(({ name }) => name === table.name));
   const progress = createProgress(ctx, 'load', {
     totalRows: stored.reduce((sum, table) => sum + table.rows, 0),
-    totalBytes: stored.flatMap((table) => table.parts).reduce((sum, part) => sum + part.bytes, 0),
+    totalBytes: stored
+      .flatMap((table) => table.parts.flatMap(objectsOf))
+      .reduce((sum, object) => sum + object.bytes, 0),
   });
   const kept = (table: string): number => (state.counts.get(table)?.rows ?? 0) - (deleted.get(table) ?? 0);
   const loaded = await loadTables(
-    { ctx, client, manifest, state, request, rekeying, progress, kept, ids: new Map() },
+    { ctx, client, manifest, state, request, ...secrets, progress, kept, ids: new Map() },
     tables,
   );
   progress.end();
