@@ -72,6 +72,19 @@ export function resolveFernetKeys(env: Environment): readonly string[] {
   return text === undefined || text === '' ? [] : parseFernetKeys(jsonField(text, 'FernetKey', name), name);
 }
 
+/**
+ * Whether the Fernet keys are the running Airflow's own setting: it ends with that Airflow, while LIFEBOAT_FERNET_KEY is
+ * somebody's decision to keep the key elsewhere.
+ */
+export function fernetKeysAreLent(env: Environment): boolean {
+  return env.LIFEBOAT_FERNET_KEY === undefined;
+}
+
+/** --identity-file, else LIFEBOAT_IDENTITY_FILE; undefined: no identity. */
+export function resolveIdentityFile(flag: string | undefined, env: Environment): string | undefined {
+  return flag ?? setting(env, ['LIFEBOAT_IDENTITY_FILE'])?.value;
+}
+
 /** Keys of a backup's source, for a target that has others. */
 export function resolveSourceFernetKeys(env: Environment): readonly string[] {
   const name = 'LIFEBOAT_SOURCE_FERNET_KEY';

@@ -11,13 +11,19 @@ import type { CommandInput } from './command.ts';
 export interface NamedEnvironment {
   readonly environment: DatabaseTarget;
   readonly fernetKeys: readonly string[];
+  /** The keys are the environment's own setting, which ends with it. */
+  readonly fernetKeysLent: boolean;
 }
 
 /** The environment that the command works on; without one, an error of kind usage. */
 export async function openEnvironment({ args, host }: CommandInput): Promise<NamedEnvironment> {
-  const { resolveEnvironment, resolveFernetKeys } = await import('../config.ts');
+  const { fernetKeysAreLent, resolveEnvironment, resolveFernetKeys } = await import('../config.ts');
   const flags = { ...given('airflow', args.text('airflow')), ...given('schema', args.text('schema')) };
-  return { environment: resolveEnvironment(flags, host.env), fernetKeys: resolveFernetKeys(host.env) };
+  return {
+    environment: resolveEnvironment(flags, host.env),
+    fernetKeys: resolveFernetKeys(host.env),
+    fernetKeysLent: fernetKeysAreLent(host.env),
+  };
 }
 
 /** Opens the storage, gives the engine its context, and closes the storage whatever happens. */

@@ -112,6 +112,24 @@ export const IGNORE_RUNNING: Flag = {
     'Go on although tasks of the target are running or queued: only where no worker is alive any more',
 };
 
+/** Of commands that open sealed secrets. */
+export const IDENTITY_FILE: Flag = {
+  name: 'identity-file',
+  kind: 'text',
+  group: 'Secrets:',
+  describe:
+    'age identities that open sealed secrets, one a line; else LIFEBOAT_IDENTITY_FILE. awskms: asks the KMS keys alone',
+};
+
+/** Of commands that make backups. */
+export const SEAL_TO: Flag = {
+  name: 'seal-to',
+  kind: 'list',
+  group: 'Secrets:',
+  describe:
+    'Seal secrets for this recipient: age1…, or awskms://KEY?region=REGION; repeatable, each opens them alone',
+};
+
 const STRATEGY_ALIASES = { do_nothing: 'skip' };
 
 /** `skip`, `append` and `replace` of variables and connections. */

@@ -1,10 +1,10 @@
 import type { DatabaseTarget } from '../db/target.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Report } from './events.ts';
-import type { ImportNote } from './import/notes.ts';
-import type { Manifest } from './manifest.ts';
 import type { InFlightResult } from './in-flight/in-flight.ts';
+import type { Manifest, SecretsMode } from './manifest.ts';
 import type {
+  BackupPlanSecrets,
   CleanupPlan,
   InFlightPolicy,
   MergeStrategy,
@@ -52,6 +52,12 @@ export interface BackupRequest {
   readonly carriedBy?: CarryingTask;
   /** The source's Fernet keys as far as known; only their fingerprints are stored. */
   readonly fernetKeys: readonly string[];
+  /** True: the keys are the running Airflow's own setting, which ends with it. Then the backup warns. */
+  readonly fernetKeysLent?: boolean;
+  /** How secrets are stored. Default: ciphertext, or sealed when there are recipients. */
+  readonly secrets?: SecretsMode;
+  /** Recipients of sealed secrets: age1…, awskms://KEY?region=REGION. */
+  readonly sealTo?: readonly string[];
   readonly dryRun: boolean;
 }
 
@@ -59,6 +65,8 @@ export interface BackupResult {
   readonly backupId: string;
   /** Absent after a dry run. */
   readonly manifest?: Manifest;
+  /** How secrets are stored, and what makes them restorable when the source is gone. */
+  readonly secrets: BackupPlanSecrets;
   /** Ids of incomplete backups seen in the storage. */
   readonly debris: readonly string[];
 }
@@ -91,6 +99,8 @@ export interface RestoreRequest {
   readonly unreadable?: 'refuse' | 'keep';
   /** Encrypt secrets that the source stored in clear. */
   readonly encryptClear?: boolean;
+  /** Identities of age, for a backup whose secrets are sealed; KMS keys need none. */
+  readonly identities?: readonly string[];
   /** Runs of the target that survive, with everything that hangs on them. One that is not there is refused. */
   readonly keepRuns?: readonly RunName[];
   /** The task that this process runs in; its run survives like those of keepRuns, if the target has it. */
@@ -175,6 +185,8 @@ export interface VerifyRequest {
   readonly backup: string;
   /** Also compare row counts with this database. */
   readonly environment?: DatabaseTarget;
+  /** Open sealed secrets too, and count their rows; without them only their stored bytes are checked. */
+  readonly identities?: readonly string[];
 }
 
 export interface VerifyResult {
@@ -182,6 +194,8 @@ export interface VerifyResult {
   readonly parts: number;
   readonly rows: number;
   readonly bytes: number;
+  /** Only for backups with sealed secrets: whether they were opened too, or their stored bytes checked alone. */
+  readonly sealed?: 'opened' | 'not opened';
   readonly seconds: number;
   /** Tables whose row count differs from the database; only when one was given. */
   readonly differences?: readonly {
@@ -189,94 +203,6 @@ export interface VerifyResult {
     readonly backup: number;
     readonly database: number;
   }[];
-}
-
-/** json, yaml: Airflow's own files for variables, connections and pools · csv: any table. */
-export type ExportFormat = 'json' | 'yaml' | 'csv';
-
-export interface ExportRequest {
-  readonly backup: string;
-  /** Directory for the files; made when it is missing. */
-  readonly to: string;
-  readonly format: ExportFormat;
-  /** Default: variable, connection and slot_pool for json and yaml, every table of the backup for csv. */
-  readonly tables?: readonly string[];
-  /** Write secrets in clear. Without it they are left out: see ExportLeftOut. */
-  readonly withSecrets: boolean;
-  /** Keys that may read the secrets, in any order: the source's. */
-  readonly fernetKeys: readonly string[];
-}
-
-export interface ExportLeftOut {
-  readonly table: string;
-  /** Absent: whole rows. */
-  readonly columns?: readonly string[];
-  /** Rows concerned. */
-  readonly rows: number;
-  /** What the rows are called, at most 100 of them; absent for whole columns. */
-  readonly names?: readonly string[];
-  readonly reason: string;
-}
-
-export interface ExportResult {
-  readonly backupId: string;
-  readonly format: ExportFormat;
-  readonly directory: string;
-  readonly withSecrets: boolean;
-  readonly files: readonly {
-    readonly file: string;
-    readonly table: string;
-    readonly rows: number;
-    readonly bytes: number;
-  }[];
-  readonly leftOut: readonly ExportLeftOut[];
-  /** Secrets that no key reads; their rows are left out. Names only. */
-  readonly unreadableSecrets: readonly string[];
-  readonly seconds: number;
-}
-
-export interface DiffRequest {
-  readonly backup: string;
-  /** What the backup is compared with: a database, or another backup of the same storage. */
-  readonly other: { readonly environment: DatabaseTarget } | { readonly backup: string };
-  /** Tables to compare; all when absent. */
-  readonly tables?: readonly string[];
-  /** Every known key, of either side: secrets are compared by what they hold, as far as they can be read. */
-  readonly fernetKeys: readonly string[];
-}
-
-export interface DiffTable {
-  readonly table: string;
-  /** Rows in the backup. */
-  readonly rows: number;
-  readonly otherRows: number;
-  /** In the backup only: what the other side has lost. */
-  readonly missing: number;
-  /** On the other side only. */
-  readonly added: number;
-  /** On both sides, with different content. */
-  readonly changed: number;
-  /** Equal but for stored secrets that differ and that no known key reads. */
-  readonly notComparable: number;
-  /** Names of some rows of each kind; none for tables whose rows have only an id. */
-  readonly examples: Readonly<Record<'missing' | 'added' | 'changed' | 'notComparable', readonly string[]>>;
-  /** Missing rows of the DAGs that miss most; only for tables with a dag_id. */
-  readonly missingByDag?: readonly { readonly dag: string; readonly rows: number }[];
-  /** Ids, references that only an id could tell apart, and columns that one side lacks. */
-  readonly columnsNotCompared: readonly string[];
-}
-
-export interface DiffResult {
-  readonly backupId: string;
-  /** The other side, for people. */
-  readonly other: string;
-  /** Only when the other side is a backup. */
-  readonly otherBackupId?: string;
-  /** False: everything that was compared is equal. */
-  readonly different: boolean;
-  readonly tables: readonly DiffTable[];
-  readonly notCompared: readonly { readonly table: string; readonly reason: string }[];
-  readonly seconds: number;
 }
 
 export interface PruneRequest {
@@ -328,6 +254,8 @@ export interface ActivateResult {
 export interface DoctorRequest {
   readonly environment?: DatabaseTarget;
   readonly fernetKeys: readonly string[];
+  /** True: the keys are the running Airflow's own setting, which ends with it. */
+  readonly fernetKeysLent?: boolean;
   /** False when no storage was named: its checks are left out. */
   readonly checkStorage: boolean;
 }
@@ -347,23 +275,6 @@ export interface CatalogEntry {
   readonly problem?: string;
 }
 
-export interface ImportRequest {
-  /** Where the other tool's backup lies. */
-  readonly from: Storage;
-  readonly format: 'mwaa-dr' | 'glue';
-  /** Minor of the Airflow that was backed up, where the format does not say. */
-  readonly airflowVersion?: string;
-  readonly compression: Compression;
-  readonly label?: string;
-  /** The first encrypts what the other tool stored in clear. */
-  readonly fernetKeys: readonly string[];
-  /** Keys that the source had, for what is encrypted in its files. */
-  readonly sourceFernetKeys?: readonly string[];
-}
-
-export interface ImportResult {
-  readonly backupId: string;
-  readonly manifest: Manifest;
-  /** What is lost, mended or doubtful; the same stands in the manifest. */
-  readonly notes: readonly ImportNote[];
-}
+export type { ImportRequest, ImportResult } from './import/request.ts';
+export type { ExportFormat, ExportLeftOut, ExportRequest, ExportResult } from './export/request.ts';
+export type { DiffRequest, DiffResult, DiffTable } from './diff/request.ts';

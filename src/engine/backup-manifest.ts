@@ -1,6 +1,5 @@
 import type { BackupRequest, CarryingTask, EngineContext } from './api.ts';
 import type { DetectedEnvironment } from './detect.ts';
-import { fernetFingerprint } from '../secrets/fernet.ts';
 import type { Unfinished } from './in-flight/unfinished.ts';
 import { manifestKey, partKey } from './layout.ts';
 import { encodeManifest } from './manifest-text.ts';
@@ -8,6 +7,8 @@ import type { UnsealedManifest } from './manifest-text.ts';
 import { FORMAT_VERSION } from './manifest.ts';
 import type { Manifest, ManifestPart, ManifestTable } from './manifest.ts';
 import type { BackupPlan } from './plans.ts';
+import { objectsOf } from './sealed/fields.ts';
+import type { PlannedSecrets } from './sealed/plan-secrets.ts';
 import type { Selection } from './selection.ts';
 import { TOOL } from './tool.ts';
 import type { CopyItem } from './work.ts';
@@ -20,6 +21,7 @@ export interface Prepared {
   readonly items: readonly CopyItem[];
   readonly plan: BackupPlan;
   readonly carriedBy: CarryingTask | undefined;
+  readonly secrets: PlannedSecrets;
 }
 
 /** Table → serial column → its largest value inside the snapshot. */
@@ -49,9 +51,13 @@ export async function publish(
       .filter((item) => item.table.name === table.name)
       .map((item) => done.parts.get(partKey(backupId, table.name, item.part, request.compression.codec)))
       .filter((part) => part !== undefined);
+    const fields = prepared.secrets.sealing?.fields.get(table.name) ?? [];
+    const sealed = fields.map(({ column }) => column);
+    const names = table.columns.map((column) => column.name).filter((column) => !sealed.includes(column));
     return {
       name: table.name,
-      columns: table.columns.map((column) => column.name),
+      columns: names,
+      ...(sealed.length === 0 ? {} : { sealed }),
       types: Object.fromEntries(table.columns.map(({ name }) => [name, live?.columns.get(name)?.type ?? ''])),
       rows: parts.reduce((sum, part) => sum + part.rows, 0),
       maxIds: done.maxIds.get(table.name) ?? {},
@@ -74,7 +80,7 @@ export async function publish(
     },
     snapshotTime: done.snapshotTime,
     compression: compressionName(request),
-    secrets: { mode: 'ciphertext', fernetKeys: request.fernetKeys.map(fernetFingerprint) },
+    secrets: prepared.secrets.manifest,
     ...(done.unfinished === undefined ? {} : { unfinished: done.unfinished }),
     tables,
     leftOut: plan.leftOut,
@@ -85,12 +91,12 @@ export async function publish(
 }
 
 export function totalsOf(tables: readonly ManifestTable[]): Manifest['totals'] {
-  const parts = tables.flatMap((table) => table.parts);
+  const objects = tables.flatMap((table) => table.parts.flatMap(objectsOf));
   return {
     tables: tables.length,
     rows: tables.reduce((sum, table) => sum + table.rows, 0),
-    parts: parts.length,
-    bytes: parts.reduce((sum, part) => sum + part.bytes, 0),
+    parts: objects.length,
+    bytes: objects.reduce((sum, object) => sum + object.bytes, 0),
   };
 }
 

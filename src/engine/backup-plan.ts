@@ -1,6 +1,7 @@
 import { LEFT_OUT_PREFIXES, LEFT_OUT_TABLES } from '../tables/index.ts';
 import type { DetectedEnvironment } from './detect.ts';
 import type { BackupPlan, LeftOut, PlanWarning } from './plans.ts';
+import type { PlannedSecrets } from './sealed/plan-secrets.ts';
 import type { Selection } from './selection.ts';
 import type { CopyItem } from './work.ts';
 
@@ -8,12 +9,15 @@ import type { CopyItem } from './work.ts';
 export function planBackup(input: {
   readonly backupId: string;
   readonly detected: DetectedEnvironment;
+  /** What the user chose, and what of it is copied. */
+  readonly chosen: Selection;
   readonly selection: Selection;
   readonly items: readonly CopyItem[];
   readonly jobs: number;
   readonly compression: string;
+  readonly secrets: Pick<PlannedSecrets, 'leftOut' | 'plan' | 'warnings'>;
 }): BackupPlan {
-  const { detected, selection, items } = input;
+  const { detected, chosen, selection, items, secrets } = input;
   return {
     kind: 'backup',
     backupId: input.backupId,
@@ -30,8 +34,9 @@ export function planBackup(input: {
         ...(addedFor === undefined ? {} : { addedFor }),
       };
     }),
-    leftOut: leftOut(detected, selection),
-    warnings: warnings(detected),
+    leftOut: [...secrets.leftOut, ...leftOut(detected, chosen)],
+    secrets: secrets.plan,
+    warnings: [...warnings(detected), ...secrets.warnings],
   };
 }
 

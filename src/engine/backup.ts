@@ -9,13 +9,15 @@ import { planBackup } from './backup-plan.ts';
 import { readListing } from './catalog.ts';
 import { detectEnvironment } from './detect.ts';
 import { readUnfinished } from './in-flight/unfinished.ts';
-import { makeBackupId, manifestKey, partKey } from './layout.ts';
+import { makeBackupId, manifestKey, partKey, sealedKey } from './layout.ts';
 import { findLiveRuns } from './live-rows.ts';
 import type { ManifestPart } from './manifest.ts';
 import { writePart } from './part-writer.ts';
 import { createProgress } from './progress.ts';
 import { createMeeting, raceAll } from './race.ts';
 import { selectTables } from './selection.ts';
+import { planSecrets, secretsMode } from './sealed/plan-secrets.ts';
+import { writeSealedPart } from './sealed/write.ts';
 import { withSession } from './session.ts';
 import { copyItems, largestFirst } from './work.ts';
 import type { CopyItem } from './work.ts';
@@ -31,6 +33,7 @@ const REMOVE_TIMEOUT_MS = 10_000;
  */
 export async function backup(ctx: EngineContext, request: BackupRequest): Promise<BackupResult> {
   const started = ctx.now();
+  secretsMode(request);
   const debris = await reportDebris(ctx);
   const { environment, jobs } = request;
   const lead = {
@@ -43,8 +46,9 @@ export async function backup(ctx: EngineContext, request: BackupRequest): Promis
   return withSession(ctx, environment, lead, async (client, { snapshot }) => {
     const prepared = await prepare(request, client, started);
     ctx.report({ event: 'plan', plan: prepared.plan });
-    if (request.dryRun) return { backupId: prepared.backupId, debris };
-
+    if (request.dryRun) return { backupId: prepared.backupId, secrets: prepared.plan.secrets, debris };
+    // The plan of a backup that is made is not shown: who does not read it must hear this.
+    for (const warning of prepared.secrets.warnings) ctx.report({ event: 'warning', ...warning });
     const maxIds = await readMaxIds(client, environment.schema, prepared);
     const unfinished = holdsRuns(prepared) ? await readUnfinished(client, environment.schema) : undefined;
     const join = { purpose: 'backup', begin: joining(snapshot.id ?? '') };
@@ -59,7 +63,7 @@ export async function backup(ctx: EngineContext, request: BackupRequest): Promis
         snapshotTime: snapshot.time,
         started,
       });
-      return { backupId: prepared.backupId, manifest, debris };
+      return { backupId: prepared.backupId, manifest, secrets: prepared.plan.secrets, debris };
     } catch (error) {
       await removeRemains(ctx, request, prepared);
       throw error;
@@ -87,7 +91,7 @@ async function removeRemains(ctx: EngineContext, request: BackupRequest, prepare
   try {
     // First the manifest: the answer to its write may be what got lost, and a manifest without parts would be a lie.
     await ctx.storage.remove([manifestKey(backupId)], signal);
-    await ctx.storage.remove(keys, signal);
+    await ctx.storage.remove(prepared.secrets.sealing ? [...keys, ...keys.map(sealedKey)] : keys, signal);
   } catch {
     // The error that ended the backup is the one to tell.
   }
@@ -110,25 +114,29 @@ async function reportDebris(ctx: EngineContext): Promise<readonly string[]> {
 async function prepare(request: BackupRequest, lead: Client, started: Date): Promise<Prepared> {
   const detected = await detectEnvironment(lead, request.environment);
   const { live, serverVersion } = detected;
-  const selection = selectTables(detected.tables, live.foreignKeys, {
+  const chosen = selectTables(detected.tables, live.foreignKeys, {
     include: request.tables,
     exclude: request.excludeTables,
   });
+  const backupId = makeBackupId(started, randomBytes(3).toString('hex'));
+  const secrets = await planSecrets(request, lead, detected, chosen.tables, backupId);
+  const selection = { ...chosen, tables: secrets.tables };
   const items = selection.tables.flatMap((table) => {
     const found = live.tables.get(table.name);
     return found ? copyItems(table, found, live.schema, serverVersion) : [];
   });
   const carriedBy = await findCarrier(lead, request);
-  const backupId = makeBackupId(started, randomBytes(3).toString('hex'));
   const plan = planBackup({
     backupId,
     detected,
+    chosen,
     selection,
     items,
     jobs: request.jobs,
     compression: compressionName(request),
+    secrets,
   });
-  return { backupId, detected, selection, items, plan, carriedBy };
+  return { backupId, detected, selection, items, plan, secrets, carriedBy };
 }
 
 /** The task that makes this backup, if it is one of the source: a task of another Airflow says nothing about this one. */
@@ -174,15 +182,15 @@ async function copyAll(
       const key = partKey(backupId, item.table.name, item.part, request.compression.codec);
       tables.start(item);
       const job = { key, sql: item.sql, compression: request.compression };
-      const { rawBytes, ...part } = await writePart(
-        client,
-        ctx.storage,
-        job,
-        (bytes) => {
-          progress.add(item.table.name, 0, bytes);
-        },
-        signal,
-      );
+      const onBytes = (bytes: number): void => {
+        progress.add(item.table.name, 0, bytes);
+      };
+      const { sealing } = prepared.secrets;
+      const fields = sealing?.fields.get(item.table.name);
+      const { rawBytes, ...part } =
+        sealing && fields
+          ? await writeSealedPart(client, ctx.storage, job, { ...sealing, fields }, onBytes, signal)
+          : await writePart(client, ctx.storage, job, onBytes, signal);
       progress.add(item.table.name, part.rows, 0);
       tables.done(item, part.rows, rawBytes);
       parts.set(key, part);

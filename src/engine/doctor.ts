@@ -2,13 +2,14 @@ import type { Client } from 'pg';
 import { quoteIdent } from '../db/introspect.ts';
 import type { DatabaseTarget } from '../db/target.ts';
 import { LifeboatError, toError } from '../errors.ts';
-import { fernetFingerprint } from '../secrets/fernet.ts';
 import { probeStorage } from '../storage/probe.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { DoctorCheck, DoctorRequest, EngineContext } from './api.ts';
 import { detectEnvironment } from './detect.ts';
 import type { DetectedEnvironment } from './detect.ts';
-import { readListing } from './catalog.ts';
+import { readListing, resolveBackup } from './catalog.ts';
+import type { Manifest } from './manifest.ts';
+import { KEEP_THE_KEY, recoverability } from './sealed/advice.ts';
 import { beginReading, withSession } from './session.ts';
 import { findUnreadableSecrets } from './unreadable.ts';
 
@@ -27,9 +28,10 @@ export async function doctor(
   if (request.environment) {
     checks.push(...(await checkDatabase(ctx, request.environment, request.fernetKeys)));
   }
-  checks.push(checkKeys(request.fernetKeys));
-  if (ctx.storage && request.checkStorage) checks.push(...(await checkStorage(ctx.storage, ctx.signal)));
-  return { checks };
+  const stored = ctx.storage && request.checkStorage ? await checkStorage(ctx.storage, ctx.signal) : [];
+  const newest = ctx.storage && request.checkStorage ? await newestSecrets(ctx, ctx.storage) : undefined;
+  const recovery = request.environment || newest ? [checkRecovery(request, newest)] : [];
+  return { checks: [...checks, ...recovery, ...stored] };
 }
 
 async function checkDatabase(
@@ -164,22 +166,36 @@ async function checkSecrets(
   ];
 }
 
-/** A backup holds ciphertext: without this very key in another place, its secrets are lost with the environment. */
-function checkKeys(keys: readonly string[]): DoctorCheck {
-  if (keys.length === 0) {
-    return {
-      check: 'fernet key',
-      status: 'warning',
-      found: 'no key is known here, so secrets cannot be checked',
-      fix: 'Set LIFEBOAT_FERNET_KEY to the key of this Airflow, and keep it where this environment’s end does not reach it.',
-    };
+/** What the secrets of a backup are worth when this environment is gone and cannot lend its key any more. */
+function checkRecovery(
+  { fernetKeys, fernetKeysLent = false }: DoctorRequest,
+  newest: Manifest['secrets'] | undefined,
+): DoctorCheck {
+  const check = 'secrets elsewhere';
+  if (newest && newest.mode !== 'ciphertext') {
+    const { mode, recipients = [] } = newest;
+    const { says } = recoverability({ mode, recipients, keys: [], lent: false, tokens: undefined });
+    return { check, status: 'ok', found: `of the newest backup: ${says}` };
   }
-  return {
-    check: 'fernet key',
-    status: 'warning',
-    found: `known (fingerprint ${keys.map(fernetFingerprint).join(', ')}); backups hold secrets as ciphertext of it`,
-    fix: 'Keep this key in a secret store outside this environment: a backup’s secrets can only be read with it.',
-  };
+  const { recoverableWith, says } = recoverability({
+    mode: 'ciphertext',
+    recipients: [],
+    keys: fernetKeys,
+    lent: fernetKeysLent,
+    tokens: undefined,
+  });
+  if (recoverableWith !== 'none') return { check, status: 'ok', found: says };
+  return { check, status: 'warning', found: says, fix: KEEP_THE_KEY };
+}
+
+async function newestSecrets(ctx: DoctorContext, storage: Storage): Promise<Manifest['secrets'] | undefined> {
+  try {
+    return (await resolveBackup({ ...ctx, storage }, 'latest')).manifest.secrets;
+  } catch (error) {
+    // None yet, or one that cannot be read: list and verify tell that. What stops the storage is told by its own check.
+    if (error instanceof LifeboatError && !ctx.signal.aborted) return undefined;
+    throw error;
+  }
 }
 
 async function checkStorage(storage: Storage, signal: AbortSignal): Promise<readonly DoctorCheck[]> {

@@ -2,6 +2,7 @@ import { quoteIdent, quoteTable } from '../db/introspect.ts';
 import { fernetDecrypt } from '../secrets/fernet.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import type { LoadContext } from './load-context.ts';
+import type { ManifestTable } from './manifest.ts';
 import { mapName, stageName } from './stage.ts';
 
 /** Names in a summary; beyond it the list helps nobody. */
@@ -19,8 +20,14 @@ interface Pair {
  * an `append`. Two Fernet tokens of one text always differ, so they are compared decrypted where a known key reads both;
  * where none does, they count as different.
  */
-export async function keptThatDiffer(load: LoadContext, table: ResolvedTable): Promise<readonly string[]> {
+export async function keptThatDiffer(
+  load: LoadContext,
+  table: ResolvedTable,
+  stored: Pick<ManifestTable, 'columns'>,
+): Promise<readonly string[]> {
   if (table.secrets.length === 0 || table.restore.kind !== 'merge') return [];
+  // Sealed secrets that nobody opened are not there to be compared.
+  const secrets = table.secrets.filter(({ column }) => stored.columns.includes(column));
   const name = quoteIdent(table.restore.by[0] ?? 'id');
   const id = quoteIdent(table.serial ?? 'id');
   const secret = new Set(table.secrets.flatMap((one) => [one.column, one.flag ?? '']));
@@ -29,16 +36,17 @@ export async function keptThatDiffer(load: LoadContext, table: ResolvedTable): P
     plain
       .map(({ name: column }) => `s.${quoteIdent(column)} IS DISTINCT FROM t.${quoteIdent(column)}`)
       .join(' OR ') || 'false';
-  const secretDiffers = table.secrets
-    .map(({ column }) => `s.${quoteIdent(column)} IS DISTINCT FROM t.${quoteIdent(column)}`)
-    .join(' OR ');
-  const secretColumns = table.secrets.flatMap(({ column, flag = column }, index) => [
+  const secretDiffers =
+    secrets
+      .map(({ column }) => `s.${quoteIdent(column)} IS DISTINCT FROM t.${quoteIdent(column)}`)
+      .join(' OR ') || 'false';
+  const secretColumns = secrets.flatMap(({ column, flag = column }, index) => [
     `s.${quoteIdent(column)} AS s_value_${index}, s.${quoteIdent(flag)} AS s_flag_${index}`,
     `t.${quoteIdent(column)} AS t_value_${index}, t.${quoteIdent(flag)} AS t_flag_${index}`,
   ]);
   await load.client.query(
     `DECLARE lifeboat_kept CURSOR FOR
-       SELECT s.${name} AS name, (${plainDiffers}) AS plain_differs, ${secretColumns.join(', ')}
+       SELECT s.${name} AS name, ${[`(${plainDiffers}) AS plain_differs`, ...secretColumns].join(', ')}
          FROM ${stageName(table.name)} s
          JOIN ${mapName(table.name)} own ON own.lb_old = s.${id} AND own.lb_matched
          JOIN ${quoteTable(load.state.live.schema, table.name)} t ON t.${id} = own.lb_new
@@ -49,7 +57,7 @@ export async function keptThatDiffer(load: LoadContext, table: ResolvedTable): P
   for (;;) {
     const { rows } = await load.client.query<Pair>(`FETCH ${BATCH} FROM lifeboat_kept`);
     for (const row of rows) {
-      if (names.length < MAX_NAMES && differs(row, table.secrets.length, keys)) {
+      if (names.length < MAX_NAMES && differs(row, secrets.length, keys)) {
         names.push(row.name ?? '(no name)');
       }
     }

@@ -31,6 +31,11 @@ export function partKey(backupId: string, table: string, part: number, codec: 'g
   return `${backupPrefix(backupId)}tables/${table}/${String(part).padStart(4, '0')}.csv.${suffix}`;
 }
 
+/** Where the sealed secrets of a part lie. */
+export function sealedKey(part: string): string {
+  return `${part}.age`;
+}
+
 /** Whether a key is that of a part of this very table: anything else in a manifest was put there by somebody else. */
 export function isPartKey(key: string, backupId: string, table: string): boolean {
   const folder = `${backupPrefix(backupId)}tables/${table}/`;

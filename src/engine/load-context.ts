@@ -7,6 +7,7 @@ import type { Manifest, ManifestTable } from './manifest.ts';
 import type { MergeStrategy, PauseState } from './plans.ts';
 import type { Progress } from './progress.ts';
 import type { Rekeying } from './rekey.ts';
+import type { Unsealing } from './sealed/read.ts';
 import type { TargetState } from './target-state.ts';
 
 export interface LoadRequest {
@@ -24,6 +25,8 @@ export interface LoadContext {
   readonly state: TargetState;
   readonly request: LoadRequest;
   readonly rekeying: Rekeying;
+  /** Opens sealed secrets; absent when none are needed. */
+  readonly unsealing?: Unsealing;
   readonly progress: Progress;
   readonly clean: boolean;
   /** Only a part of the backup is wanted: all stages are made beforehand, and hold that part. */
@@ -44,6 +47,14 @@ export interface LoadedTable {
   /** Rows that could not keep their id. */
   readonly moved: number;
   readonly merge?: MergeCounts;
+}
+
+/** Entries that are not restored need no key. */
+export function isSkipped(
+  { variables, connections }: Pick<LoadRequest, 'variables' | 'connections'>,
+  table: string,
+): boolean {
+  return table === 'variable' ? variables === 'skip' : table === 'connection' && connections === 'skip';
 }
 
 export function parentIds(load: LoadContext, parent: string): ParentIds {

@@ -2,8 +2,8 @@ import { quoteTable } from '../db/introspect.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import { mapSameFacts } from './chosen/same-facts.ts';
 import { stageChosen } from './chosen/stage-chosen.ts';
-import { copyInto, copyToStage } from './copy-stage.ts';
-import { insertInput, parentIds } from './load-context.ts';
+import { copyInto, copyToStage, unsealed } from './copy-stage.ts';
+import { insertInput, isSkipped, parentIds } from './load-context.ts';
 import type { LoadContext, LoadedTable } from './load-context.ts';
 import { loadDags } from './load-dags.ts';
 import { insertStatement } from './insert.ts';
@@ -11,6 +11,7 @@ import { leaveOutRows, leavesRowsOut } from './left-out.ts';
 import { lastFreeId } from './live-jobs.ts';
 import type { ManifestTable } from './manifest.ts';
 import { mergeRows } from './merge.ts';
+import { objectsOf, wholeTable } from './sealed/fields.ts';
 import { mapCollidingIds, mapLookups, mapMatchedIds, stageName } from './stage.ts';
 import { maxOf, readSequence } from './target-state.ts';
 
@@ -23,13 +24,14 @@ export async function loadTables(
   const loaded: LoadedTable[] = [];
   if (load.choice) await stageChosen(load, load.choice, tables);
   for (const table of tables) {
-    const stored = load.manifest.tables.find((one) => one.name === table.name);
-    if (!stored) continue;
+    const found = load.manifest.tables.find((one) => one.name === table.name);
+    if (!found) continue;
+    const stored = unsealed(load, table) ? wholeTable(found) : found;
     const started = ctx.now().getTime();
     const result = await loadTable(load, table, stored);
     load.progress.add(table.name, stored.rows, 0);
     const seconds = (ctx.now().getTime() - started) / 1000;
-    const bytes = stored.parts.reduce((sum, part) => sum + part.bytes, 0);
+    const bytes = stored.parts.flatMap(objectsOf).reduce((sum, object) => sum + object.bytes, 0);
     ctx.report({ event: 'table', phase: 'load', table: table.name, rows: result.rows, bytes, seconds });
     loaded.push(result);
   }
@@ -97,15 +99,7 @@ async function stage(load: LoadContext, table: ResolvedTable): Promise<void> {
   if (!load.choice) await copyToStage(load, table);
   // Without statistics the planner joins a million rows as if they were ten.
   await load.client.query(`ANALYZE ${stageName(table.name)}`);
-  if (load.rekeying.needs(table) && !isSkipped(load, table)) await load.rekeying.table(table);
-}
-
-/** Entries that are not restored need no key. */
-function isSkipped(load: LoadContext, table: ResolvedTable): boolean {
-  const { variables, connections } = load.request;
-  return table.name === 'variable'
-    ? variables === 'skip'
-    : table.name === 'connection' && connections === 'skip';
+  if (load.rekeying.needs(table) && !isSkipped(load.request, table.name)) await load.rekeying.table(table);
 }
 
 async function insertHistory(

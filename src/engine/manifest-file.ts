@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { ValidateFunction } from 'ajv';
 import { LifeboatError } from '../errors.ts';
-import { isPartKey } from './layout.ts';
+import { isPartKey, sealedKey } from './layout.ts';
 import { checksumOf, NO_CHECKSUM, replaceChecksum } from './manifest-text.ts';
 import { FORMAT_VERSION } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
@@ -53,6 +53,13 @@ export function decodeManifest(bytes: Uint8Array, backupId: string): Manifest {
   for (const table of parsed.tables) {
     const stray = table.parts.find((part) => !isPartKey(part.key, backupId, table.name));
     if (stray) throw damaged(`it names ${stray.key} as a part of ${table.name}`);
+    const wrong = table.parts.find(
+      (part) => (part.sealed?.key ?? sealedKey(part.key)) !== sealedKey(part.key),
+    );
+    if (wrong) throw damaged(`it names ${wrong.sealed?.key} as the secrets of ${wrong.key}`);
+    if (table.parts.some((part) => (part.sealed === undefined) !== (table.sealed === undefined))) {
+      throw damaged(`it does not say where the secrets of ${table.name} are`);
+    }
   }
   return parsed;
 }

@@ -11,6 +11,15 @@ export interface ManifestPart {
   readonly bytes: number;
   /** Of the bytes as stored, lower-case hex. */
   readonly sha256: string;
+  /** The secrets of the same rows, sealed with age; present in tables with `sealed` columns. */
+  readonly sealed?: SealedPart;
+}
+
+export interface SealedPart {
+  /** The part's key with .age behind it. */
+  readonly key: string;
+  readonly bytes: number;
+  readonly sha256: string;
 }
 
 export interface ManifestTable {
@@ -19,6 +28,8 @@ export interface ManifestTable {
   readonly columns: readonly string[];
   /** PostgreSQL type of each column in the source, such as "character varying(250)". */
   readonly types: Readonly<Record<string, string>>;
+  /** Columns that are not in the parts but in their sealed ones, in that order; their types are among `types`. */
+  readonly sealed?: readonly string[];
   readonly rows: number;
   /** Largest value of each serial column, null when the table is empty. */
   readonly maxIds: Readonly<Record<string, number | null>>;
@@ -38,6 +49,14 @@ export interface ManifestSource {
   readonly carriedBy?: { readonly dagId: string; readonly runId: string; readonly taskId: string };
 }
 
+export type SecretsMode = 'ciphertext' | 'sealed' | 'omit';
+
+export interface UnreadableAtBackup {
+  readonly count: number;
+  /** At most 100 of them. */
+  readonly names: readonly string[];
+}
+
 export interface Manifest {
   readonly formatVersion: number;
   readonly backupId: string;
@@ -48,9 +67,14 @@ export interface Manifest {
   readonly snapshotTime: string;
   readonly compression: string;
   readonly secrets: {
-    readonly mode: 'ciphertext';
+    /** ciphertext: as the database has them · sealed: for `recipients` · omit: left out, see `leftOut`. */
+    readonly mode: SecretsMode;
     /** Fingerprints of the source's Fernet keys, first key first; empty when none was known. */
     readonly fernetKeys: readonly string[];
+    /** Whom the secrets are sealed for: age recipients and awskms:// keys. Only when they are sealed. */
+    readonly recipients?: readonly string[];
+    /** Secrets that the known keys did not read at backup; null or absent: nobody looked, or no key was known. */
+    readonly unreadable?: UnreadableAtBackup | null;
   };
   /** Runs and tasks that had not ended; absent in older and in imported backups, and when their tables are not in it. */
   readonly unfinished?: Unfinished;

@@ -21,7 +21,7 @@ export async function mergeRows(
 ): Promise<{ readonly rows: number; readonly merge: MergeCounts }> {
   const strategy = strategyFor(load, table, existing);
   const matched = await countMatched(load, table);
-  const keptDifferent = strategy === 'replace' ? [] : await keptThatDiffer(load, table);
+  const keptDifferent = strategy === 'replace' ? [] : await keptThatDiffer(load, table, stored);
   const replaced = strategy === 'replace' ? await updateMatched(load, table, stored) : 0;
   const added = strategy === 'skip' ? 0 : await insertUnmatched(load, table, stored);
   return {

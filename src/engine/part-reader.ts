@@ -6,6 +6,8 @@ import type { EngineContext } from './api.ts';
 import { decompressor } from './codec.ts';
 import type { ManifestPart, ManifestTable } from './manifest.ts';
 import { provenBytes } from './proven-bytes.ts';
+import { readSealedPart } from './sealed/read.ts';
+import type { Unsealing } from './sealed/read.ts';
 import { isInflateError } from './verify-parts.ts';
 
 /**
@@ -40,23 +42,45 @@ async function loadPart(
   if (loaded !== part.rows && !someRows) throw changed(part, `it has ${loaded} rows instead of ${part.rows}`);
 }
 
-function changed(part: ManifestPart, problem: string): LifeboatError {
+function changed(part: Pick<ManifestPart, 'key'>, problem: string): LifeboatError {
   return new LifeboatError('integrity', `The part ${part.key} changed during the restore: ${problem}.`, {
     next: 'The target is as it was. Run `lifeboat verify` on the backup, and use another one.',
   });
 }
 
-/** Loads all parts of a table, in the order of the manifest. `someRows`: the COPY has a condition of its own. */
+/** The same for a part with sealed secrets: they arrive as tokens of the target's key. */
+async function loadSealedPart(
+  ctx: EngineContext,
+  client: Client,
+  copySql: string,
+  { stored, part, unsealing }: { stored: ManifestTable; part: ManifestPart; unsealing: Unsealing },
+  onBytes: (storedBytes: number) => void,
+): Promise<void> {
+  const rows = readSealedPart(ctx, stored, part, unsealing, {
+    onBytes,
+    damaged: (key, problem) => changed({ key }, problem),
+  });
+  const target = client.query(copyStreams.from(copySql));
+  await pipeline(rows, target, { signal: ctx.signal });
+}
+
+/**
+ * Loads all parts of a table, in the order of the manifest. With `unsealing` the COPY is of the columns of `wholeTable`;
+ * without it a sealed table gives its other columns alone. `someRows`: the COPY has a condition of its own.
+ */
 export async function loadParts(
   ctx: EngineContext,
   client: Client,
   copySql: string,
   stored: ManifestTable,
   onBytes: (storedBytes: number) => void,
-  someRows = false,
+  options: { readonly someRows?: boolean; readonly unsealing?: Unsealing } = {},
 ): Promise<void> {
+  const { someRows = false, unsealing } = options;
   for (const part of stored.parts) {
     ctx.signal.throwIfAborted();
-    await loadPart(ctx, client, copySql, part, onBytes, someRows);
+    if (unsealing && part.sealed) {
+      await loadSealedPart(ctx, client, copySql, { stored, part, unsealing }, onBytes);
+    } else await loadPart(ctx, client, copySql, part, onBytes, someRows);
   }
 }

@@ -6,6 +6,7 @@ import type { Storage } from '../storage/storage.ts';
 import { toError } from '../errors.ts';
 import type { Compression } from './api.ts';
 import { compressor } from './codec.ts';
+import type { Seal } from '../secrets/seal.ts';
 import type { ManifestPart } from './manifest.ts';
 
 export interface PartJob {
@@ -29,12 +30,13 @@ export async function writePart(
 }
 
 /**
- * Streams blocks into one stored object: source → compression (on libuv's threads) → hash of what is stored → storage.
+ * Streams blocks into one stored object: source → compression (on libuv's threads) → seal, where there is one → hash of
+ * what is stored → storage.
  * Each stage waits for the next, so memory is a few blocks whatever the size of the part.
  */
 export async function storeBlocks(
   storage: Storage,
-  job: Pick<PartJob, 'key' | 'compression'>,
+  job: Pick<PartJob, 'key' | 'compression'> & { readonly seal?: Seal },
   blocks: AsyncIterable<Uint8Array>,
   onBytes: (rawBytes: number) => void,
   signal: AbortSignal,
@@ -62,7 +64,8 @@ export async function storeBlocks(
     }
   };
   async function* stored(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of packer as AsyncIterable<Buffer>) {
+    const packed = packer as AsyncIterable<Buffer>;
+    for await (const chunk of job.seal ? await job.seal.seal(packed) : packed) {
       hash.update(chunk);
       bytes += chunk.length;
       yield chunk;

@@ -13,6 +13,7 @@ export interface Blocker {
 export interface PlanWarning {
   readonly code: string;
   readonly message: string;
+  readonly next?: string;
 }
 
 /** The environment on the other end, as found. */
@@ -40,7 +41,21 @@ export interface LeftOut {
   readonly table: string;
   /** Absent: the whole table. */
   readonly columns?: readonly string[];
+  /** Only some rows of the table. */
+  readonly rows?: number;
+  /** What these rows are called, at most 100 of them. */
+  readonly names?: readonly string[];
   readonly reason: string;
+}
+
+export interface BackupPlanSecrets {
+  readonly mode: 'ciphertext' | 'sealed' | 'omit';
+  /** Whom they are sealed for. */
+  readonly recipients: readonly string[];
+  /** What makes the secrets of this backup restorable when the source is gone; none: nothing that Lifeboat knows of. */
+  readonly recoverableWith: 'identity' | 'kept key' | 'nothing needed' | 'none';
+  /** The same as a sentence. */
+  readonly says: string;
 }
 
 export interface BackupPlan {
@@ -51,6 +66,7 @@ export interface BackupPlan {
   readonly compression: string;
   readonly tables: readonly BackupPlanTable[];
   readonly leftOut: readonly LeftOut[];
+  readonly secrets: BackupPlanSecrets;
   readonly warnings: readonly PlanWarning[];
 }
 

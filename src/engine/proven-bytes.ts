@@ -7,7 +7,7 @@ import type { ManifestPart } from './manifest.ts';
  */
 export async function* provenBytes(
   source: AsyncIterable<Uint8Array>,
-  part: ManifestPart,
+  part: Pick<ManifestPart, 'bytes' | 'sha256'>,
   onBytes: (storedBytes: number) => void,
   differs: () => Error,
 ): AsyncGenerator<Uint8Array> {

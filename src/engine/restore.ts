@@ -4,7 +4,7 @@ import type { ResolvedTable } from '../versions/registry.ts';
 import { countAuthorless, readAftermath } from './aftermath.ts';
 import type { EngineContext, MergeCounts, RestoreRequest, RestoreResult } from './api.ts';
 import { resolveBackup } from './catalog.ts';
-import { lookAgain, readChosen } from './chosen/facts.ts';
+import { lookAgain } from './chosen/facts.ts';
 import type { ChosenFacts } from './chosen/facts.ts';
 import { cleanLocks, cleanTables, planClean } from './clean-tables.ts';
 import { notePauseStates, settleCarriers } from './carriers.ts';
@@ -14,8 +14,6 @@ import { runLabel } from './live-rows.ts';
 import type { LoadContext, LoadedTable } from './load-context.ts';
 import { loadTables } from './load-tables.ts';
 import { settleInFlight } from './in-flight/in-flight.ts';
-import { readPlanFacts } from './in-flight/plan.ts';
-import type { PlanFacts } from './in-flight/plan.ts';
 import { rememberKeptRuns } from './in-flight/restored.ts';
 import { lockEnvironment, lockTables } from './locks.ts';
 import type { HeldLocks, LockWish } from './locks.ts';
@@ -25,8 +23,13 @@ import { createProgress } from './progress.ts';
 import { createRekeying } from './rekey.ts';
 import type { Rekeying, RekeyRequest } from './rekey.ts';
 import { planRestore, refuseBlocked } from './restore-plan.ts';
+import { previewRestore } from './restore-preview.ts';
+import type { Preview } from './restore-preview.ts';
+import { objectsOf } from './sealed/fields.ts';
+import { unsealingFor } from './sealed/for-restore.ts';
+import type { Unsealing } from './sealed/read.ts';
 import { liftSequences } from './sequences.ts';
-import { beginReading, beginWork, withSession } from './session.ts';
+import { beginWork, withSession } from './session.ts';
 import { mapName, stageName } from './stage.ts';
 import { readTargetState } from './target-state.ts';
 import type { TargetState } from './target-state.ts';
@@ -42,17 +45,7 @@ import { checkParts } from './verify-parts.ts';
 export async function restore(ctx: EngineContext, request: RestoreRequest): Promise<RestoreResult> {
   const started = ctx.now().getTime();
   const { backupId, manifest } = await resolveBackup(ctx, request.backup);
-  const preview = await withSession(
-    ctx,
-    request.environment,
-    { purpose: 'restore preflight', begin: beginReading },
-    async (client) => {
-      const state = await readTargetState(client, request.environment, request);
-      const facts = await readPlanFacts(client, request.environment.schema, manifest, ctx.now());
-      const chosen = await readChosen(ctx, client, { manifest, state, request });
-      return { state, facts, chosen, ...planRestore(manifest, state, request, facts, chosen) };
-    },
-  );
+  const preview = await previewRestore(ctx, request, manifest);
   ctx.report({ event: 'plan', plan: preview.plan });
   refuseBlocked(preview.plan.blockers);
   if (request.dryRun) return { backupId, plan: preview.plan };
@@ -78,13 +71,6 @@ export async function restore(ctx: EngineContext, request: RestoreRequest): Prom
   });
 }
 
-interface Preview {
-  readonly state: TargetState;
-  readonly facts: PlanFacts;
-  readonly tables: readonly ResolvedTable[];
-  readonly chosen: ChosenFacts | undefined;
-}
-
 type Work = Omit<NonNullable<RestoreResult['loaded']>, 'seconds' | 'locks'> & { readonly locks: HeldLocks };
 
 async function execute(
@@ -92,7 +78,7 @@ async function execute(
   request: RestoreRequest,
   client: Client,
   manifest: Manifest,
-  { state: seen, facts, tables, chosen }: Preview,
+  { state: seen, facts, tables, chosen, opener }: Preview,
 ): Promise<Work> {
   const { schema } = request.environment;
   const clean = request.clean
@@ -120,10 +106,13 @@ async function execute(
   await rememberKeptRuns(client, schema);
   ctx.report({ event: 'phase', phase: 'load', message: `Loading ${tables.length} tables` });
   const rekeying = createRekeying(client, rekeyRequest(ctx, request, manifest));
-  const load = createLoad(ctx, request, client, { manifest, state, tables, chosen, deleted, rekeying });
+  const unsealing = unsealingFor(ctx, request, opener);
+  const input = { manifest, state, tables, chosen, deleted, rekeying };
+  const load = createLoad(ctx, request, client, { ...input, ...(unsealing ? { unsealing } : {}) });
   const loaded = await loadTables(load, tables);
   load.progress.end();
-  const secrets = rekeying.finish();
+  const rekeyed = rekeying.finish();
+  const secrets = { ...rekeyed, reencrypted: rekeyed.reencrypted + (unsealing?.opened() ?? 0) };
   ctx.report({ event: 'phase', phase: 'finish', message: 'Lifting sequences, reading the result' });
   const carriers = await settleCarriers(load);
   await liftSequences(
@@ -197,13 +186,16 @@ function createLoad(
     readonly chosen: ChosenFacts | undefined;
     readonly deleted: ReadonlyMap<string, number>;
     readonly rekeying: Rekeying;
+    readonly unsealing?: Unsealing;
   },
 ): LoadContext {
-  const { manifest, state, tables, chosen, deleted, rekeying } = input;
+  const { manifest, state, tables, chosen, deleted, ...secrets } = input;
   const stored = manifest.tables.filter((table) => tables.some(({ name }) => name === table.name));
   const progress = createProgress(ctx, 'load', {
     totalRows: stored.reduce((sum, table) => sum + table.rows, 0),
-    totalBytes: stored.flatMap((table) => table.parts).reduce((sum, part) => sum + part.bytes, 0),
+    totalBytes: stored
+      .flatMap((table) => table.parts.flatMap(objectsOf))
+      .reduce((sum, object) => sum + object.bytes, 0),
   });
   const kept = (table: string): number => (state.counts.get(table)?.rows ?? 0) - (deleted.get(table) ?? 0);
   return {
@@ -212,7 +204,7 @@ function createLoad(
     manifest,
     state,
     request,
-    rekeying,
+    ...secrets,
     progress,
     kept,
     ids: new Map(),

@@ -7,6 +7,13 @@ import type { ResolvedTable } from '../versions/registry.ts';
 /** Tokens in memory at a time. */
 const BATCH = 200;
 
+export interface SecretSurvey {
+  /** Secrets that are stored encrypted. */
+  readonly tokens: number;
+  /** Names of those that none of the keys reads: `variable NAME`, `connection NAME (password)`. */
+  readonly unreadable: readonly string[];
+}
+
 /**
  * Names of secrets that none of the keys can read: `variable NAME`, `connection NAME (password)`. Only the token's
  * signature is checked; nothing is decrypted for it.
@@ -19,7 +26,18 @@ export async function findUnreadableSecrets(
   tables: readonly ResolvedTable[],
   keys: readonly string[],
 ): Promise<readonly string[]> {
-  const names: string[] = [];
+  return (await surveySecrets(client, schema, tables, keys)).unreadable;
+}
+
+/** The same, with the number of all that were looked at. */
+export async function surveySecrets(
+  client: ClientBase,
+  schema: string,
+  tables: readonly ResolvedTable[],
+  keys: readonly string[],
+): Promise<SecretSurvey> {
+  const unreadable: string[] = [];
+  let tokens = 0;
   for (const table of tables) {
     for (const secret of table.secrets) {
       const column = quoteIdent(secret.column);
@@ -32,13 +50,14 @@ export async function findUnreadableSecrets(
         const { rows } = await client.query<{ name: string; token: string }>(
           `FETCH ${BATCH} FROM lifeboat_secrets`,
         );
-        names.push(...rows.filter(({ token }) => !canRead(keys, token)).map(({ name }) => name));
+        tokens += rows.length;
+        unreadable.push(...rows.filter(({ token }) => !canRead(keys, token)).map(({ name }) => name));
         if (rows.length < BATCH) break;
       }
       await client.query('CLOSE lifeboat_secrets');
     }
   }
-  return names;
+  return { tokens, unreadable };
 }
 
 /** SQL: whether a secret is stored as a Fernet token. Without a flag its form tells (airflow/models/trigger.py). */

@@ -5,8 +5,11 @@ import { isLifeboatError, LifeboatError, ObjectNotFoundError } from '../errors.t
 import type { EngineContext } from './api.ts';
 import { decompressor } from './codec.ts';
 import { createRowCounter } from './csv-rows.ts';
-import type { Manifest, ManifestPart } from './manifest.ts';
+import type { Opener } from '../secrets/seal.ts';
+import { SealError } from '../secrets/seal.ts';
+import type { Manifest, SealedPart } from './manifest.ts';
 import { createProgress } from './progress.ts';
+import { objectsOf } from './sealed/fields.ts';
 
 /** Parts read at the same time: hashing and inflating one leaves the network idle. */
 const PARALLEL_PARTS = 2;
@@ -25,10 +28,25 @@ export interface CheckedParts {
 export async function checkParts(
   ctx: EngineContext,
   manifest: Manifest,
-  options: { readonly countRows: boolean; /** Only the parts of this table. */ readonly only?: string },
+  options: {
+    readonly countRows: boolean;
+    /** Only the parts of this table. */
+    readonly only?: string;
+    /** Opens sealed parts, so that their rows can be counted too. */
+    readonly opener?: Opener;
+  },
 ): Promise<CheckedParts> {
   const chosen = manifest.tables.filter((table) => (options.only ?? table.name) === table.name);
-  const queue = chosen.flatMap((table) => table.parts.map((part) => ({ table: table.name, part })));
+  const queue = chosen.flatMap((table) =>
+    table.parts.flatMap((part) =>
+      objectsOf(part).map((object): Check => {
+        const sealed = object !== part;
+        const countRows = options.countRows && (!sealed || options.opener !== undefined);
+        const opener = sealed ? options.opener : undefined;
+        return { table: table.name, object, rows: part.rows, sealed, countRows, opener };
+      }),
+    ),
+  );
   const problems: string[] = [...inconsistencies(manifest)];
   const progress = createProgress(ctx, 'verify', {
     totalRows: manifest.totals.rows,
@@ -36,12 +54,12 @@ export async function checkParts(
   });
   const next = queue.values();
   const worker = async (): Promise<void> => {
-    for (const { table, part } of next) {
+    for (const check of next) {
       ctx.signal.throwIfAborted();
-      const problem = await checkPart(ctx, part, options.countRows, (bytes) => {
-        progress.add(table, 0, bytes);
+      const problem = await checkObject(ctx, check, (bytes) => {
+        progress.add(check.table, 0, bytes);
       });
-      progress.add(table, part.rows, 0);
+      if (!check.sealed) progress.add(check.table, check.rows, 0);
       if (problem !== undefined) problems.push(problem);
     }
   };
@@ -78,11 +96,12 @@ function inconsistencies(manifest: Manifest): readonly string[] {
     }
   }
   const parts = manifest.tables.flatMap((table) => table.parts);
+  const objects = parts.flatMap(objectsOf);
   const sums = {
     tables: manifest.tables.length,
     rows: parts.reduce((sum, part) => sum + part.rows, 0),
-    parts: parts.length,
-    bytes: parts.reduce((sum, part) => sum + part.bytes, 0),
+    parts: objects.length,
+    bytes: objects.reduce((sum, object) => sum + object.bytes, 0),
   };
   for (const [what, sum] of Object.entries(sums) as [keyof typeof sums, number][]) {
     const total = manifest.totals[what];
@@ -91,12 +110,22 @@ function inconsistencies(manifest: Manifest): readonly string[] {
   return problems;
 }
 
-async function checkPart(
+interface Check {
+  readonly table: string;
+  readonly object: SealedPart;
+  readonly rows: number;
+  /** The sealed secrets of a part. */
+  readonly sealed: boolean;
+  readonly countRows: boolean;
+  readonly opener: Opener | undefined;
+}
+
+async function checkObject(
   ctx: EngineContext,
-  part: ManifestPart,
-  countRows: boolean,
+  { object, rows, sealed, countRows, opener }: Check,
   onBytes: (bytes: number) => void,
 ): Promise<string | undefined> {
+  const { key } = object;
   const hash = createHash('sha256');
   let bytes = 0;
   const counter = createRowCounter();
@@ -107,7 +136,7 @@ async function checkPart(
     },
   });
   try {
-    const stored = await ctx.storage.read(part.key, { signal: ctx.signal });
+    const stored = (await ctx.storage.read(key, { signal: ctx.signal })) as AsyncIterable<Uint8Array>;
     async function* hashed(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
       for await (const chunk of source) {
         hash.update(chunk);
@@ -116,18 +145,21 @@ async function checkPart(
         yield chunk;
       }
     }
-    if (countRows) await pipeline(stored, hashed, decompressor(part.key), sink, { signal: ctx.signal });
-    else await pipeline(stored, hashed, sink, { signal: ctx.signal });
+    if (countRows) {
+      const packed = opener ? await opener.open(hashed(stored)) : hashed(stored);
+      await pipeline(packed, decompressor(key.replace(/\.age$/, '')), sink, { signal: ctx.signal });
+    } else await pipeline(hashed(stored), sink, { signal: ctx.signal });
   } catch (error) {
     if (ctx.signal.aborted) throw error;
-    if (error instanceof ObjectNotFoundError) return `part ${part.key} is missing`;
-    if (isInflateError(error)) return `part ${part.key} does not unpack`;
+    if (error instanceof ObjectNotFoundError) return `part ${key} is missing`;
+    if (error instanceof SealError) return `part ${key} is not what was sealed`;
+    if (isInflateError(error)) return `part ${key} does not unpack`;
     throw error;
   }
-  if (bytes !== part.bytes) return `part ${part.key} has ${bytes} bytes instead of ${part.bytes}`;
-  if (hash.digest('hex') !== part.sha256) return `part ${part.key} has another SHA-256`;
-  if (countRows && (!counter.complete() || counter.rows() !== part.rows)) {
-    return `part ${part.key} has ${counter.rows()} rows instead of ${part.rows}`;
+  if (bytes !== object.bytes) return `part ${key} has ${bytes} bytes instead of ${object.bytes}`;
+  if (hash.digest('hex') !== object.sha256) return `part ${key} has another SHA-256`;
+  if (countRows && (!counter.complete() || counter.rows() !== rows)) {
+    return `part ${key} has ${counter.rows()} rows instead of ${rows}${sealed ? ', as its part has' : ''}`;
   }
   return undefined;
 }

@@ -5,12 +5,13 @@ import { resolveBackup } from './catalog.ts';
 import { detectEnvironment } from './detect.ts';
 import { quoteIdent } from '../db/introspect.ts';
 import type { Manifest } from './manifest.ts';
+import { openerOf } from './sealed/open-backup.ts';
 import { beginReading, withSession } from './session.ts';
 import { checkParts } from './verify-parts.ts';
 
 /**
  * Proves a backup: re-reads every part, re-hashes it, unpacks it and counts its rows. With an environment, row counts are
- * compared with it too.
+ * compared with it too. Sealed secrets are proven as stored bytes, and with an identity also opened and counted.
  *
  * @throws LifeboatError 'integrity' that names what is wrong
  */
@@ -22,15 +23,22 @@ export async function verify(ctx: EngineContext, request: VerifyRequest): Promis
     phase: 'verify',
     message: `Re-reading ${manifest.totals.parts} parts of backup ${backupId}`,
   });
-  const checked = await checkParts(ctx, manifest, { countRows: true });
+  const { identities } = request;
+  const opener = identities && isSealed(manifest) ? await openerOf(manifest, identities) : undefined;
+  const checked = await checkParts(ctx, manifest, { countRows: true, ...(opener ? { opener } : {}) });
   const differences =
     request.environment === undefined ? undefined : await compareCounts(ctx, manifest, request.environment);
   return {
     backupId,
     ...checked,
+    ...(isSealed(manifest) ? { sealed: opener ? ('opened' as const) : ('not opened' as const) } : {}),
     seconds: (ctx.now().getTime() - started) / 1000,
     ...(differences === undefined ? {} : { differences }),
   };
+}
+
+function isSealed(manifest: Manifest): boolean {
+  return manifest.secrets.mode === 'sealed';
 }
 
 async function compareCounts(

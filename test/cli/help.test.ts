@@ -20,11 +20,11 @@ const COMMANDS = [
 
 /** Every flag that a command has of its own, which its help must list and no other. */
 const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> = {
-  backup: ['tables', 'exclude-tables', 'jobs', 'compression', 'label', 'dry-run'],
+  backup: ['tables', 'exclude-tables', 'jobs', 'compression', 'label', 'secrets', 'seal-to', 'dry-run'],
   list: [],
   show: [],
-  verify: [],
-  diff: ['tables'],
+  verify: ['identity-file'],
+  diff: ['tables', 'identity-file'],
   restore: [
     'clean',
     'variables',
@@ -39,6 +39,7 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'encrypt-clear',
     'keep-run',
     'ignore-running',
+    'identity-file',
     'dry-run',
     'yes',
   ],
@@ -56,8 +57,8 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'dry-run',
     'yes',
   ],
-  export: ['to', 'format', 'tables', 'with-secrets'],
-  import: ['from', 'airflow-version', 'label'],
+  export: ['to', 'format', 'tables', 'with-secrets', 'identity-file'],
+  import: ['from', 'airflow-version', 'label', 'seal-to'],
   status: ['max-age'],
   doctor: [],
   demo: [],

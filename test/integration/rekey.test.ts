@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type pg from 'pg';
 import { expect, test } from 'vitest';
-import { fernetDecrypt, fernetEncrypt } from '../../src/secrets/fernet.ts';
-import { createDatabase, type TestDatabase } from '../helpers/databases.ts';
+import { fernetEncrypt } from '../../src/secrets/fernet.ts';
+import { createDatabase } from '../helpers/databases.ts';
 import { databaseFingerprint } from '../helpers/fingerprint.ts';
 import { FIXTURE_FERNET_KEY } from '../helpers/fixtures.ts';
+import { clearTexts, freshTarget } from '../helpers/secrets.ts';
 import { backUp, engine, failureOf, restoreInto } from './engine.ts';
 
 const TARGET_KEY = randomBytes(32).toString('base64url') + '=';
@@ -15,29 +16,6 @@ const keep = {
   unreadable: 'keep',
 } as const;
 
-/** Every secret's clear bytes by name, whether or not it is stored as a token; `?` where no key reads it. */
-async function clearTexts(
-  database: TestDatabase,
-  keys: readonly string[],
-): Promise<ReadonlyMap<string, string>> {
-  const client = await database.client();
-  const { rows } = await client.query<{ name: string; value: string; token: boolean | null }>(
-    `SELECT 'variable ' || coalesce(key, '-') AS name, val AS value, is_encrypted AS token FROM variable WHERE val <> ''
-     UNION ALL SELECT 'password ' || conn_id, password, is_encrypted FROM connection WHERE password <> ''
-     UNION ALL SELECT 'extra ' || conn_id, extra, is_extra_encrypted FROM connection WHERE extra <> ''
-     UNION ALL SELECT 'trigger ' || classpath, kwargs::text, kwargs::text NOT LIKE '{%' FROM trigger`,
-  );
-  await client.end();
-  return new Map(
-    rows.map(({ name, value, token }) => [
-      name,
-      token === true
-        ? (fernetDecrypt(keys, value)?.toString('latin1') ?? '?')
-        : Buffer.from(value).toString('latin1'),
-    ]),
-  );
-}
-
 async function tokens(client: pg.Client): Promise<readonly string[]> {
   const { rows } = await client.query<{ token: string }>(
     `SELECT val AS token FROM variable WHERE is_encrypted AND val <> ''
@@ -45,15 +23,6 @@ async function tokens(client: pg.Client): Promise<readonly string[]> {
      UNION ALL SELECT extra FROM connection WHERE is_extra_encrypted AND extra <> ''`,
   );
   return rows.map((row) => row.token);
-}
-
-/** Connections that `airflow db init` made would be kept by append. */
-async function freshTarget(version: '2.8.1' | '2.11.0'): Promise<TestDatabase> {
-  const target = await createDatabase({ from: 'fresh', version });
-  const client = await target.client();
-  await client.query('DELETE FROM connection; DELETE FROM variable');
-  await client.end();
-  return target;
 }
 
 test.each(['2.8.1', '2.11.0'] as const)(

@@ -1,9 +1,10 @@
 import type { BackupRequest, BackupResult } from '../../engine/api.ts';
+import type { SecretsMode } from '../../engine/manifest.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
 import { carryingTask, openEnvironment, withEngine } from '../context.ts';
-import { DRY_RUN } from '../flags.ts';
+import { DRY_RUN, SEAL_TO } from '../flags.ts';
 import type { Style } from '../text/style.ts';
-import { names, wrap } from '../text/table.ts';
+import { labelled, names, wrap } from '../text/table.ts';
 import { bytes, counted, duration } from '../text/units.ts';
 
 const GROUP = 'Backup:';
@@ -31,12 +32,25 @@ export const backupCommand: Command = {
       describe: 'gzip:LEVEL, or zstd:LEVEL where this Node has it',
     },
     { name: 'label', kind: 'text', group: GROUP, describe: 'A note for list and show' },
+    {
+      name: 'secrets',
+      kind: 'text',
+      group: 'Secrets:',
+      choices: ['ciphertext', 'sealed', 'omit'],
+      describe:
+        'Secrets as the database has them, sealed for --seal-to, or left out; default ciphertext, sealed with --seal-to',
+    },
+    SEAL_TO,
     DRY_RUN,
   ],
   examples: [
     ['$0 backup --airflow postgresql://airflow@db/airflow --storage s3://dr-bucket/airflow', 'To S3'],
     ['$0 backup --storage ./backups --label "before upgrade"', 'Environment from LIFEBOAT_AIRFLOW'],
     ['$0 backup --storage ./backups --exclude-tables log --dry-run', 'What would be stored'],
+    [
+      '$0 backup --storage s3://dr-bucket/airflow --seal-to age1… --seal-to awskms://alias/dr?region=eu-west-1',
+      'Secrets that only the recipients can read',
+    ],
   ],
   run,
 };
@@ -51,13 +65,18 @@ async function run(input: CommandInput): Promise<Outcome> {
 async function backupRequest(input: CommandInput): Promise<BackupRequest> {
   const { args } = input;
   const { parseCompression } = await import('../../config.ts');
-  const { environment, fernetKeys } = await openEnvironment(input);
+  const { environment, fernetKeys, fernetKeysLent } = await openEnvironment(input);
+  const secrets = args.text('secrets') as SecretsMode | undefined;
+  const sealTo = args.list('seal-to');
   const tables = args.list('tables');
   const excludeTables = args.list('exclude-tables');
   const label = args.text('label');
   return {
     environment,
     fernetKeys,
+    fernetKeysLent,
+    ...(secrets === undefined ? {} : { secrets }),
+    ...(sealTo === undefined ? {} : { sealTo }),
     jobs: args.count('jobs') ?? 2,
     compression: parseCompression(args.text('compression') ?? 'gzip:1'),
     dryRun: args.switch('dry-run'),
@@ -76,6 +95,11 @@ function backupText(result: BackupResult, style: Style): string {
       : `\n${wrap(`Seen in the storage: ${counted(result.debris.length, 'incomplete backup')} (${names(result.debris)}); lifeboat prune removes those older than a day.`, style.width)}`;
   if (manifest === undefined) return `${style.dim('Dry run: nothing was stored.')}${debris}`;
   const { totals } = manifest;
-  return `${style.green('Backed up')} ${manifest.source.environment} as ${style.bold(result.backupId)}: ${counted(totals.rows, 'row')} of ${counted(totals.tables, 'table')}, ${bytes(totals.bytes)}, in ${duration(manifest.durationSeconds)}.${debris}
+  // The worst case is a warning, which was told already.
+  const secrets =
+    result.secrets.recoverableWith === 'none'
+      ? ''
+      : `\n${labelled(style.bold, 'Secrets:', result.secrets.says, style)}`;
+  return `${style.green('Backed up')} ${manifest.source.environment} as ${style.bold(result.backupId)}: ${counted(totals.rows, 'row')} of ${counted(totals.tables, 'table')}, ${bytes(totals.bytes)}, in ${duration(manifest.durationSeconds)}.${debris}${secrets}
 ${style.bold('Next:')} lifeboat verify ${result.backupId}`;
 }

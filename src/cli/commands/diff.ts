@@ -2,6 +2,8 @@ import type { DiffRequest } from '../../engine/api.ts';
 import { LifeboatError } from '../../errors.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
 import { openEnvironment, withEngine } from '../context.ts';
+import { IDENTITY_FILE } from '../flags.ts';
+import { identitiesOf } from '../identities.ts';
 
 export const diffCommand: Command = {
   name: 'diff',
@@ -13,6 +15,7 @@ export const diffCommand: Command = {
   uses: ['environment', 'storage'],
   flags: [
     { name: 'tables', kind: 'list', group: 'Diff:', describe: 'Only these tables; else all that both have' },
+    IDENTITY_FILE,
   ],
   examples: [
     [
@@ -46,6 +49,7 @@ async function diffRequest(input: CommandInput): Promise<DiffRequest> {
     other: await otherSide(input),
     fernetKeys: [...resolveFernetKeys(host.env), ...resolveSourceFernetKeys(host.env)],
     ...(tables === undefined ? {} : { tables }),
+    ...(await identitiesOf(input)),
   };
 }
 

@@ -10,7 +10,7 @@ export const doctorCommand: Command = {
   name: 'doctor',
   summary: 'Check environment and storage, and say what to fix',
   details:
-    'Checks what a backup and a restore will need: connection, privileges, Airflow version, schema drift, Fernet key, unreadable secrets; and whether the storage can be written, read, listed and cleaned. What is not configured is not checked. Ends with 1 when a check failed.',
+    'Checks what a backup and a restore will need: connection, privileges, Airflow version, schema drift, unreadable secrets, and what makes them restorable when this environment is gone; and whether the storage can be written, read, listed and cleaned. What is not configured is not checked. Ends with 1 when a check failed.',
   uses: ['environment', 'storage'],
   flags: [],
   examples: [
@@ -39,6 +39,7 @@ async function run(input: CommandInput): Promise<Outcome> {
       {
         ...(found === undefined ? {} : { environment: found.environment }),
         fernetKeys: found?.fernetKeys ?? [],
+        fernetKeysLent: found?.fernetKeysLent ?? false,
         checkStorage: storage !== undefined,
       },
     );

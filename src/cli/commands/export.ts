@@ -2,6 +2,8 @@ import type { ExportFormat, ExportRequest } from '../../engine/api.ts';
 import { LifeboatError } from '../../errors.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
 import { withEngine } from '../context.ts';
+import { IDENTITY_FILE } from '../flags.ts';
+import { identitiesOf } from '../identities.ts';
 
 const GROUP = 'Export:';
 
@@ -40,6 +42,7 @@ export const exportCommand: Command = {
       group: GROUP,
       describe: 'Write secrets too, in clear',
     },
+    IDENTITY_FILE,
   ],
   examples: [
     [
@@ -64,7 +67,8 @@ async function run(input: CommandInput): Promise<Outcome> {
   };
 }
 
-async function exportRequest({ args, host }: CommandInput): Promise<ExportRequest> {
+async function exportRequest(input: CommandInput): Promise<ExportRequest> {
+  const { args, host } = input;
   const to = args.text('to');
   if (to === undefined) {
     throw new LifeboatError('usage', 'export needs a directory for its files.', { next: 'Give --to DIR.' });
@@ -79,6 +83,7 @@ async function exportRequest({ args, host }: CommandInput): Promise<ExportReques
     format: args.text('format') as ExportFormat,
     ...(tables === undefined ? {} : { tables }),
     withSecrets,
+    ...(withSecrets ? await identitiesOf(input) : {}),
     // Not even looked at without need: a key that is none must not stop an export of pools.
     fernetKeys: withSecrets ? [...resolveFernetKeys(host.env), ...resolveSourceFernetKeys(host.env)] : [],
   };

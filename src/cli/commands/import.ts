@@ -3,6 +3,7 @@ import type { Storage } from '../../storage/storage.ts';
 import { LifeboatError } from '../../errors.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
 import { withEngine } from '../context.ts';
+import { SEAL_TO } from '../flags.ts';
 import { importText } from '../text/import.ts';
 
 const GROUP = 'Import:';
@@ -11,7 +12,7 @@ export const importCommand: Command = {
   name: 'import',
   summary: 'Make a backup of mwaa_dr or of the Glue export one of ours',
   details:
-    'Reads what another tool wrote and stores it as a normal backup. What its format destroyed is mended where the files allow it; everything lost, mended or doubtful is said and stands in the manifest. Clear secrets are encrypted with LIFEBOAT_FERNET_KEY, the key of the Airflow that they will be restored into.',
+    'Reads what another tool wrote and stores it as a normal backup. What its format destroyed is mended where the files allow it; everything lost, mended or doubtful is said and stands in the manifest. Clear secrets are encrypted with LIFEBOAT_FERNET_KEY, the key of the Airflow that they will be restored into, or sealed with --seal-to.',
   takesDirectory: true,
   uses: ['storage'],
   flags: [
@@ -29,6 +30,7 @@ export const importCommand: Command = {
       describe: 'Minor of the Airflow that was backed up, such as 2.8; mwaa_dr does not say it',
     },
     { name: 'label', kind: 'text', group: GROUP, describe: 'A note for list and show' },
+    SEAL_TO,
   ],
   examples: [
     [
@@ -52,6 +54,7 @@ async function run(input: CommandInput): Promise<Outcome> {
   const { openStorage } = await import('../../storage/open.ts');
   const airflowVersion = args.text('airflow-version');
   const label = args.text('label');
+  const sealTo = args.list('seal-to');
   const from = await openStorage(args.directory ?? '', { env: host.env });
   const result = await closing(from, () =>
     withEngine(input, async (ctx) => {
@@ -64,6 +67,7 @@ async function run(input: CommandInput): Promise<Outcome> {
         sourceFernetKeys: resolveSourceFernetKeys(host.env),
         ...(airflowVersion === undefined ? {} : { airflowVersion }),
         ...(label === undefined ? {} : { label }),
+        ...(sealTo === undefined ? {} : { sealTo }),
       });
     }),
   );

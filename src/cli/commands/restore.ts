@@ -3,7 +3,8 @@ import type { InFlightPolicy, MergeStrategy, PauseState } from '../../engine/pla
 import type { Command, CommandInput, Outcome } from '../command.ts';
 import { confirm } from '../confirm.ts';
 import { liveRequest, openEnvironment, requireNamedEnvironment, withEngine } from '../context.ts';
-import { DRY_RUN, IGNORE_RUNNING, KEEP_RUN, strategyFlag, YES } from '../flags.ts';
+import { DRY_RUN, IDENTITY_FILE, IGNORE_RUNNING, KEEP_RUN, strategyFlag, YES } from '../flags.ts';
+import { identitiesOf } from '../identities.ts';
 import { counted } from '../text/units.ts';
 
 const GROUP = 'Restore:';
@@ -80,6 +81,7 @@ export const restoreCommand: Command = {
       group: GROUP,
       describe: 'Encrypt secrets that the source stored in clear with the target’s Fernet key',
     },
+    IDENTITY_FILE,
     KEEP_RUN,
     IGNORE_RUNNING,
     DRY_RUN,
@@ -115,6 +117,7 @@ async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<Res
   return {
     environment,
     fernetKeys,
+    ...(await identitiesOf(input)),
     dryRun,
     backup: args.backup,
     clean: args.switch('clean'),

@@ -1,6 +1,8 @@
 import type { VerifyResult } from '../../engine/api.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
 import { openEnvironment, withEngine } from '../context.ts';
+import { IDENTITY_FILE } from '../flags.ts';
+import { identitiesOf } from '../identities.ts';
 import type { Style } from '../text/style.ts';
 import { table } from '../text/table.ts';
 import { bytes, count, counted, duration } from '../text/units.ts';
@@ -9,10 +11,10 @@ export const verifyCommand: Command = {
   name: 'verify',
   summary: 'Read a backup again: every part’s SHA-256, size and rows',
   details:
-    'Reads every part of a backup and checks its SHA-256, size and rows against the manifest. With --airflow (given on the command line; LIFEBOAT_AIRFLOW alone does not count) it also compares the row counts with that database and ends with 3 when they differ.',
+    'Reads every part of a backup and checks its SHA-256, size and rows against the manifest; sealed secrets are opened and counted with --identity-file. With --airflow (given on the command line; LIFEBOAT_AIRFLOW alone does not count) it also compares the row counts with that database and ends with 3 when they differ.',
   takesBackup: true,
   uses: ['environment', 'storage'],
-  flags: [],
+  flags: [IDENTITY_FILE],
   examples: [
     ['$0 verify latest --storage ./backups', 'The stored bytes'],
     [
@@ -29,7 +31,11 @@ async function run(input: CommandInput): Promise<Outcome> {
   const compared =
     args.text('airflow') === undefined ? undefined : (await openEnvironment(input)).environment;
   const { verify } = await import('../../engine/verify.ts');
-  const request = { backup: args.backup, ...(compared === undefined ? {} : { environment: compared }) };
+  const request = {
+    backup: args.backup,
+    ...(compared === undefined ? {} : { environment: compared }),
+    ...(await identitiesOf(input)),
+  };
   const result = await withEngine(input, (ctx) => verify(ctx, request));
   return {
     ending: (result.differences?.length ?? 0) > 0 ? 'difference' : 'done',
@@ -38,8 +44,15 @@ async function run(input: CommandInput): Promise<Outcome> {
   };
 }
 
+function sealedText({ sealed }: VerifyResult): string {
+  if (sealed === undefined) return '';
+  return sealed === 'opened'
+    ? ' The sealed secrets open with the given identity.'
+    : ' The sealed secrets were not opened: give --identity-file to prove that an identity fits.';
+}
+
 function verifyText(result: VerifyResult, compared: string | undefined, style: Style): string {
-  const head = `${style.green('Verified')} ${result.backupId} in ${duration(result.seconds)}: ${counted(result.parts, 'part')}, ${counted(result.rows, 'row')}, ${bytes(result.bytes)}; every part is what was written.`;
+  const head = `${style.green('Verified')} ${result.backupId} in ${duration(result.seconds)}: ${counted(result.parts, 'part')}, ${counted(result.rows, 'row')}, ${bytes(result.bytes)}; every part is what was written.${sealedText(result)}`;
   if (compared === undefined || result.differences === undefined) return head;
   if (result.differences.length === 0) return `${head}\nThe row counts are those of ${compared}.`;
   const columns = [

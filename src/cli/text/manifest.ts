@@ -2,7 +2,7 @@ import type { LeftOut } from '../../engine/plans.ts';
 import type { Manifest } from '../../engine/manifest.ts';
 import { sections } from './plan.ts';
 import type { Style } from './style.ts';
-import { facts, table, wrap } from './table.ts';
+import { facts, names, table, wrap } from './table.ts';
 import { age, bytes, count, counted, duration, time } from './units.ts';
 
 /** One backup for people: where it is from, what is in it, what is not and why. */
@@ -24,10 +24,21 @@ export function manifestText(manifest: Manifest, style: Style): string {
 }
 
 function secretsText(manifest: Manifest): string {
+  const { mode, recipients = [], unreadable } = manifest.secrets;
+  const lost =
+    (unreadable?.count ?? 0) === 0
+      ? ''
+      : `; ${count(unreadable?.count ?? 0)} that no key of the source read: ${names(unreadable?.names ?? [])}`;
+  if (mode === 'sealed') return `sealed for ${recipients.join(', ')}${lost}`;
+  if (mode === 'omit') return 'left out';
+  return `${ciphertextText(manifest)}${lost}`;
+}
+
+function ciphertextText(manifest: Manifest): string {
   const keys = manifest.secrets.fernetKeys;
   const known =
     keys.length === 0 ? 'the Fernet key of the source was not known' : `Fernet key ${keys.join(', ')}`;
-  return `as in the database (${manifest.secrets.mode}), ${known}`;
+  return `as in the database (ciphertext), ${known}`;
 }
 
 function tablesText(manifest: Manifest, style: Style): string {
@@ -40,8 +51,8 @@ function tablesText(manifest: Manifest, style: Style): string {
   const rows = manifest.tables.map((one) => [
     one.name,
     count(one.rows),
-    bytes(one.parts.reduce((sum, part) => sum + part.bytes, 0)),
-    count(one.parts.length),
+    bytes(one.parts.reduce((sum, part) => sum + part.bytes + (part.sealed?.bytes ?? 0), 0)),
+    count(one.parts.length * (one.sealed === undefined ? 1 : 2)),
   ]);
   return table(columns, rows, style);
 }
@@ -50,7 +61,9 @@ function tablesText(manifest: Manifest, style: Style): string {
 function leftOutText(leftOut: readonly LeftOut[], style: Style): string {
   const byReason = new Map<string, string[]>();
   for (const one of leftOut) {
-    const what = one.columns === undefined ? one.table : `${one.table} (${one.columns.join(', ')})`;
+    const some = one.columns?.join(', ') ?? (one.rows === undefined ? '' : counted(one.rows, 'row'));
+    const listed = one.names === undefined ? '' : `: ${names(one.names)}`;
+    const what = some === '' ? one.table : `${one.table} (${some}${listed})`;
     byReason.set(one.reason, [...(byReason.get(one.reason) ?? []), what]);
   }
   if (byReason.size === 0) return '';

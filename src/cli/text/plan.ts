@@ -60,6 +60,7 @@ function backupPlanText(plan: BackupPlan, style: Style): string {
     environmentLines('Source', plan.source, style),
     `${style.bold('Plan: back up')} ${counted(plan.tables.length, 'table')} over ${counted(plan.jobs, 'connection')}, ${plan.compression}`,
     table(columns, rows, style),
+    plan.secrets.recoverableWith === 'none' ? '' : labelled(style.bold, 'Secrets:', plan.secrets.says, style),
     warningLines(plan.warnings, style),
   ]);
 }
@@ -210,7 +211,13 @@ function prunePlanText(plan: PrunePlan, style: Style): string {
 }
 
 function warningLines(warnings: readonly PlanWarning[], style: Style): string {
-  return warnings.map((one) => labelled(style.yellow, 'warning:', one.message, style)).join('\n');
+  return warnings
+    .map(
+      ({ message, next = '' }) =>
+        labelled(style.yellow, 'warning:', message, style) +
+        (next === '' ? '' : `\n  ${labelled(style.bold, 'next:', next, style)}`),
+    )
+    .join('\n');
 }
 
 function blockerLines(blockers: readonly Blocker[], style: Style): string {

@@ -5,7 +5,11 @@ import { join } from 'node:path';
 import { LifeboatError } from '../../errors.ts';
 import type { DiffRequest, DiffResult, DiffTable, EngineContext } from '../api.ts';
 import { resolveBackup } from '../catalog.ts';
+import type { ResolvedBackup } from '../catalog.ts';
 import { createProgress } from '../progress.ts';
+import { hasSealed } from '../sealed/fields.ts';
+import { unsealForReading } from '../sealed/open-backup.ts';
+import type { Unsealing } from '../sealed/read.ts';
 import { planDiff } from './plan.ts';
 import { backupSide, withDatabaseSide } from './sides.ts';
 import type { Side } from './sides.ts';
@@ -23,15 +27,52 @@ import { createTableComparer } from './tables.ts';
  */
 export async function diff(ctx: EngineContext, request: DiffRequest): Promise<DiffResult> {
   const left = await resolveBackup(ctx, request.backup);
-  const own = backupSide(ctx, left);
+  const opened = await openSides(ctx, request, [left]);
+  const own = backupSide(ctx, left, opened[0]);
   if ('environment' in request.other) {
     return withDatabaseSide(ctx, request.other.environment, (side) =>
-      compareSides(ctx, request, left.backupId, own, side),
+      compareSides(ctx, withKeys(request, opened), left.backupId, own, side),
     );
   }
   const right = await resolveBackup(ctx, request.other.backup);
-  const result = await compareSides(ctx, request, left.backupId, own, backupSide(ctx, right));
+  const [other] = await openSides(ctx, request, [right]);
+  const keys = withKeys(request, [...opened, other]);
+  const result = await compareSides(ctx, keys, left.backupId, own, backupSide(ctx, right, other));
   return { ...result, otherBackupId: right.backupId };
+}
+
+/** Opens what is sealed, where an identity was given; without one it says what is not compared. */
+async function openSides(
+  ctx: EngineContext,
+  { identities, tables }: DiffRequest,
+  backups: readonly ResolvedBackup[],
+): Promise<readonly (Unsealing | undefined)[]> {
+  const found: (Unsealing | undefined)[] = [];
+  for (const { backupId, manifest } of backups) {
+    const read = manifest.tables.filter(({ name }) => tables?.includes(name) ?? true);
+    if (!read.some(hasSealed)) {
+      found.push(undefined);
+      continue;
+    }
+    if (identities !== undefined) {
+      found.push(await unsealForReading(ctx, manifest, read, identities));
+      continue;
+    }
+    found.push(undefined);
+    ctx.report({
+      event: 'warning',
+      code: 'sealed-secrets',
+      message: `The secrets of backup ${backupId} are sealed, and are not compared.`,
+      next: 'Give --identity-file to compare them too.',
+    });
+  }
+  return found;
+}
+
+/** The keys of what was opened belong to those that are known. */
+function withKeys(request: DiffRequest, opened: readonly (Unsealing | undefined)[]): DiffRequest {
+  const keys = opened.flatMap((unsealing) => (unsealing ? [unsealing.key] : []));
+  return { ...request, fernetKeys: [...request.fernetKeys, ...keys] };
 }
 
 async function compareSides(

@@ -159,7 +159,9 @@ function planTable(
       })),
     ...(read.includes('dag_id') ? { group: index('dag_id') } : {}),
     ...(id === undefined ? {} : { id: index(id) }),
-    leftOut: [...everywhere].filter((column) => !content.includes(column) && !secrets.has(column)),
+    leftOut: [...everywhere].filter(
+      (column) => !content.includes(column) && !(secrets.has(column) && read.includes(column)),
+    ),
   };
 }
 

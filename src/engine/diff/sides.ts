@@ -12,6 +12,9 @@ import { decompressor } from '../codec.ts';
 import { detectEnvironment } from '../detect.ts';
 import type { ManifestPart } from '../manifest.ts';
 import { provenBytes } from '../proven-bytes.ts';
+import { wholeTable } from '../sealed/fields.ts';
+import { readSealedPart } from '../sealed/read.ts';
+import type { Unsealing } from '../sealed/read.ts';
 import { beginReading, withSession } from '../session.ts';
 import { isInflateError } from '../verify-parts.ts';
 import type { SideShape } from './plan.ts';
@@ -35,7 +38,12 @@ export interface Side extends SideShape {
   read(table: string, columns: readonly string[], options: ReadOptions): Promise<void>;
 }
 
-export function backupSide(ctx: EngineContext, { backupId, manifest }: ResolvedBackup): Side {
+/** @param unsealing opens sealed secrets; without it their columns are not there */
+export function backupSide(
+  ctx: EngineContext,
+  { backupId, manifest }: ResolvedBackup,
+  unsealing?: Unsealing,
+): Side {
   const release = findRelease(manifest.source.alembicHead);
   if (!release) {
     throw new LifeboatError(
@@ -45,19 +53,26 @@ export function backupSide(ctx: EngineContext, { backupId, manifest }: ResolvedB
     );
   }
   const tables = new Map(manifest.tables.map((table) => [table.name, table]));
+  const seen = manifest.tables.map((table) => (unsealing ? wholeTable(table) : table));
   return {
     label: `backup ${backupId}`,
     airflow: manifest.source.airflow,
     specs: tablesFor(newestMinor(release)),
-    columns: new Map(manifest.tables.map((table) => [table.name, table.columns])),
+    columns: new Map(seen.map((table) => [table.name, table.columns])),
     rows: (name) => Promise.resolve(tables.get(name)?.rows ?? 0),
     read: async (name, columns, options) => {
       const stored = tables.get(name);
-      const places = columns.map((column) => stored?.columns.indexOf(column) ?? -1);
-      for (const part of stored?.parts ?? []) {
+      if (!stored) return;
+      const all = unsealing ? wholeTable(stored).columns : stored.columns;
+      const places = columns.map((column) => all.indexOf(column));
+      for (const part of stored.parts) {
         if (options.enough?.() === true) return;
         ctx.signal.throwIfAborted();
-        await readPart(ctx, part, stored?.columns.length ?? 0, places, options);
+        const text =
+          unsealing && part.sealed
+            ? readSealedPart(ctx, stored, part, unsealing, { onBytes: () => undefined, damaged })
+            : undefined;
+        await readPart(ctx, part, { width: all.length, places, text }, options);
       }
     },
   };
@@ -67,8 +82,16 @@ export function backupSide(ctx: EngineContext, { backupId, manifest }: ResolvedB
 async function readPart(
   ctx: EngineContext,
   part: ManifestPart,
-  width: number,
-  places: readonly number[],
+  {
+    width,
+    places,
+    text,
+  }: {
+    readonly width: number;
+    readonly places: readonly number[];
+    /** The CSV, where it does not simply lie in the part. */
+    readonly text: AsyncIterable<Uint8Array> | undefined;
+  },
   options: ReadOptions,
 ): Promise<void> {
   let rows = 0;
@@ -76,7 +99,7 @@ async function readPart(
   const splitter = createRecordSplitter((record) => {
     rows += 1;
     if (record.fields !== width) {
-      throw damaged(part, `row ${rows} has ${record.fields} fields instead of ${width}`);
+      throw damaged(part.key, `row ${rows} has ${record.fields} fields instead of ${width}`);
     }
     onRecord(record);
   });
@@ -85,29 +108,33 @@ async function readPart(
       source,
       part,
       () => undefined,
-      () => damaged(part, 'its bytes are not what was written'),
+      () => damaged(part.key, 'its bytes are not what was written'),
     );
   try {
-    const stored = await ctx.storage.read(part.key, { signal: ctx.signal });
     const split = async (chunks: AsyncIterable<Uint8Array>): Promise<void> => {
       for await (const chunk of chunks) {
         options.onBytes?.(chunk.length);
         splitter.add(chunk);
       }
     };
-    await pipeline(stored, proven, decompressor(part.key), split, { signal: ctx.signal });
+    if (text) {
+      await pipeline(text, split, { signal: ctx.signal });
+    } else {
+      const stored = await ctx.storage.read(part.key, { signal: ctx.signal });
+      await pipeline(stored, proven, decompressor(part.key), split, { signal: ctx.signal });
+    }
   } catch (error) {
-    if (error instanceof ObjectNotFoundError) throw damaged(part, 'it is missing');
-    if (isInflateError(error)) throw damaged(part, 'it does not unpack');
+    if (error instanceof ObjectNotFoundError) throw damaged(part.key, 'it is missing');
+    if (isInflateError(error)) throw damaged(part.key, 'it does not unpack');
     throw error;
   }
   if (!splitter.complete() || rows !== part.rows) {
-    throw damaged(part, `it has ${rows} rows instead of ${part.rows}`);
+    throw damaged(part.key, `it has ${rows} rows instead of ${part.rows}`);
   }
 }
 
-function damaged(part: ManifestPart, problem: string): LifeboatError {
-  return new LifeboatError('integrity', `The part ${part.key} is damaged: ${problem}.`, {
+function damaged(key: string, problem: string): LifeboatError {
+  return new LifeboatError('integrity', `The part ${key} is damaged: ${problem}.`, {
     next: 'Run `lifeboat verify` on the backup, and compare another one.',
   });
 }

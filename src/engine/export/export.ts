@@ -15,6 +15,9 @@ import {
 } from './tables.ts';
 import type { ManifestTable } from '../manifest.ts';
 import { createProgress } from '../progress.ts';
+import { objectsOf, wholeTable } from '../sealed/fields.ts';
+import { unsealForReading } from '../sealed/open-backup.ts';
+import type { Unsealing } from '../sealed/read.ts';
 
 const NO_DESCRIPTIONS =
   'the import of Airflow 2 has no place for the description of a variable, and empties that of an existing one';
@@ -29,13 +32,17 @@ const NO_DESCRIPTIONS =
  * CSV is streamed. The entries of one JSON or YAML file are sorted by name, and so held in memory.
  *
  * @throws LifeboatError 'usage' (unknown tables, a file that exists), 'integrity' (a part is damaged), 'refused' (secrets
- * were asked for, and no key reads a single one).
+ * were asked for, and no key reads a single one, or no identity opens what is sealed).
  */
 export async function exportBackup(ctx: EngineContext, request: ExportRequest): Promise<ExportResult> {
   const started = ctx.now().getTime();
   const { backupId, manifest } = await resolveBackup(ctx, request.backup);
   const tables = tablesToExport(manifest, request);
-  const secrets = request.withSecrets ? createSecretReader(request.fernetKeys) : undefined;
+  const unsealing = request.withSecrets
+    ? await unsealForReading(ctx, manifest, tables, request.identities ?? [])
+    : undefined;
+  const keys = unsealing ? [...request.fernetKeys, unsealing.key] : request.fernetKeys;
+  const secrets = request.withSecrets ? createSecretReader(keys) : undefined;
   const names = tables.map((table) => fileName(table, request));
   ctx.report({
     event: 'phase',
@@ -43,7 +50,7 @@ export async function exportBackup(ctx: EngineContext, request: ExportRequest): 
     message: `Exporting ${tables.length} tables of backup ${backupId}`,
   });
   const done = await withExportFiles(request.to, names, async (files) => {
-    const result = await writeTables(ctx, request, tables, files, secrets);
+    const result = await writeTables(ctx, request, tables, { files, secrets, unsealing });
     await files.publish();
     return result;
   });
@@ -70,23 +77,26 @@ async function writeTables(
   ctx: EngineContext,
   request: ExportRequest,
   tables: readonly ManifestTable[],
-  files: ExportFiles,
-  secrets: SecretReader | undefined,
+  shared: Pick<TableWork, 'files' | 'secrets' | 'unsealing'>,
 ): Promise<Written> {
+  const { secrets, unsealing } = shared;
   const written: ExportResult['files'][number][] = [];
   const leftOut: ExportLeftOut[] = [];
   const progress = createProgress(ctx, 'export', {
     totalRows: tables.reduce((sum, table) => sum + table.rows, 0),
-    totalBytes: tables.flatMap((table) => table.parts).reduce((sum, part) => sum + part.bytes, 0),
+    totalBytes: tables
+      .flatMap((table) => table.parts.flatMap((part) => (unsealing ? objectsOf(part) : [part])))
+      .reduce((sum, object) => sum + object.bytes, 0),
   });
-  for (const stored of tables) {
+  for (const source of tables) {
+    const stored = unsealing ? wholeTable(source) : source;
     // Those with secrets come first: a wrong key ends the export before the large tables.
     if (secretFields(stored).length === 0) secrets?.refuseWrongKey();
     const onBytes = (bytes: number): void => {
       progress.add(stored.name, 0, bytes);
     };
     const write = request.format === 'csv' ? writeTable : writeSettings;
-    const result = await write({ ctx, request, stored, files, secrets, onBytes });
+    const result = await write({ ctx, request, source, stored, ...shared, onBytes });
     progress.add(stored.name, stored.rows, 0);
     written.push(...result.files);
     leftOut.push(...result.leftOut);
@@ -99,29 +109,34 @@ async function writeTables(
 interface TableWork {
   readonly ctx: EngineContext;
   readonly request: ExportRequest;
+  /** As it lies in the storage. */
+  readonly source: ManifestTable;
+  /** As it is read: with its sealed columns, when they are opened. */
   readonly stored: ManifestTable;
   readonly files: ExportFiles;
   readonly secrets: SecretReader | undefined;
+  readonly unsealing: Unsealing | undefined;
   readonly onBytes: (storedBytes: number) => void;
 }
 
 async function writeTable(work: TableWork): Promise<Written> {
-  const { ctx, request, stored, files, secrets, onBytes } = work;
+  const { ctx, request, source, stored, files, secrets, unsealing, onBytes } = work;
   const left = createLeftOutRows();
   const fields = secretFields(stored);
+  const columns = stored.sealed ?? fields.map(({ column }) => column);
   const body =
     fields.length === 0
-      ? plainCsv(stored, readCsv(ctx, stored, onBytes))
-      : secretCsv(stored, readRows(ctx, stored, onBytes), secrets, left);
+      ? plainCsv(stored, readCsv(ctx, source, onBytes, unsealing))
+      : secretCsv(stored, readRows(ctx, source, onBytes, unsealing), secrets, left);
   const file = fileName(stored, request);
   const bytes = await files.write(file, body, ctx.signal);
   const hidden: ExportLeftOut[] =
-    secrets || fields.length === 0
+    secrets || columns.length === 0
       ? []
       : [
           {
             table: stored.name,
-            columns: fields.map(({ column }) => column),
+            columns,
             rows: stored.rows,
             reason: NOT_ASKED,
           },
@@ -132,9 +147,9 @@ async function writeTable(work: TableWork): Promise<Written> {
 }
 
 async function writeSettings(work: TableWork): Promise<Written> {
-  const { ctx, request, stored, files, secrets, onBytes } = work;
+  const { ctx, request, source, stored, files, secrets, unsealing, onBytes } = work;
   const left = createLeftOutRows();
-  const rows = readRows(ctx, stored, onBytes);
+  const rows = readRows(ctx, source, onBytes, unsealing);
   const { entries, described } = await settingsEntries(stored, rows, secrets, left);
   const leftOut = [...left.list(stored.name)];
   // An empty file would say that there was nothing.

@@ -6,6 +6,8 @@ import { decompressor } from '../codec.ts';
 import { createRowCounter } from '../csv-rows.ts';
 import type { ManifestPart, ManifestTable } from '../manifest.ts';
 import { provenBytes } from '../proven-bytes.ts';
+import { readSealedPart } from '../sealed/read.ts';
+import type { Unsealing } from '../sealed/read.ts';
 import { isInflateError } from '../verify-parts.ts';
 
 /** One row as stored: text, and null for SQL's NULL. In the order of the manifest's columns. */
@@ -14,7 +16,7 @@ export type StoredRow = readonly (string | null)[];
 type OnBytes = (storedBytes: number) => void;
 
 /**
- * The CSV of a table as PostgreSQL wrote it, all parts one after the other, hashed and counted on the way. A chunk may
+ * The CSV of a table as PostgreSQL wrote it (with `unsealing` that of the whole table, its secrets as tokens), all parts one after the other, hashed and counted on the way. A chunk may
  * have been used before the mismatch behind it is found: nothing made of them may be kept when this throws.
  *
  * @throws LifeboatError 'integrity' when a part is not what the manifest says.
@@ -23,10 +25,14 @@ export async function* readCsv(
   ctx: EngineContext,
   stored: ManifestTable,
   onBytes: OnBytes,
+  unsealing?: Unsealing,
 ): AsyncGenerator<Uint8Array> {
   for (const part of stored.parts) {
     ctx.signal.throwIfAborted();
-    yield* readPart(ctx, part, onBytes);
+    if (unsealing && part.sealed) {
+      const onDamage = (key: string, problem: string): LifeboatError => damaged({ key }, problem);
+      yield* readSealedPart(ctx, stored, part, unsealing, { onBytes, damaged: onDamage });
+    } else yield* readPart(ctx, part, onBytes);
   }
 }
 
@@ -35,12 +41,13 @@ export async function* readRows(
   ctx: EngineContext,
   stored: ManifestTable,
   onBytes: OnBytes,
+  unsealing?: Unsealing,
 ): AsyncGenerator<StoredRow> {
   const rows = parse({
     record_delimiter: '\n',
     cast: (value, { quoting }) => (value === '' && !quoting ? null : value),
   });
-  const reading = pipeline(readCsv(ctx, stored, onBytes), rows, { signal: ctx.signal });
+  const reading = pipeline(readCsv(ctx, stored, onBytes, unsealing), rows, { signal: ctx.signal });
   // Awaited below; a consumer that stops early leaves it rejected with nobody to tell.
   reading.catch(() => undefined);
   try {
@@ -91,7 +98,7 @@ function notCsv(stored: ManifestTable, error: CsvError): LifeboatError {
   });
 }
 
-function damaged(part: ManifestPart, problem: string): LifeboatError {
+function damaged(part: Pick<ManifestPart, 'key'>, problem: string): LifeboatError {
   return new LifeboatError('integrity', `The part ${part.key} is damaged: ${problem}.`, {
     next: NEXT,
   });

@@ -77,7 +77,8 @@ export async function settingsEntries(
   for await (const row of rows) {
     // An entry without its secrets would be worse than none: `airflow connections import --overwrite` empties `extra`,
     // and a connection without its password stands in the way of the whole one later.
-    const clear = reveal ? reveal(row) : fields.some(({ at }) => (row[at] ?? '') !== '') ? NOT_ASKED : row;
+    const hidden = stored.sealed !== undefined || fields.some(({ at }) => (row[at] ?? '') !== '');
+    const clear = reveal ? reveal(row) : hidden ? NOT_ASKED : row;
     const entry = typeof clear === 'string' ? clear : clear ? settingsEntry(stored, clear) : UNREADABLE;
     if (typeof entry === 'string') {
       leftOut.add(entry, rowName(stored, row));

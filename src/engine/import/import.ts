@@ -9,7 +9,9 @@ import { compressionName, totalsOf, writeManifest } from '../backup-manifest.ts'
 import { makeBackupId, manifestKey } from '../layout.ts';
 import { FORMAT_VERSION } from '../manifest.ts';
 import type { ManifestTable } from '../manifest.ts';
+import { createSeal } from '../../secrets/seal.ts';
 import { createProgress } from '../progress.ts';
+import { objectsOf } from '../sealed/fields.ts';
 import { TOOL } from '../tool.ts';
 import { dagTable } from './dag-rows.ts';
 import type { ForeignBackup, ForeignTable } from './foreign.ts';
@@ -27,6 +29,7 @@ import { storeTable } from './store-table.ts';
 
 /** For taking back the parts of a failed import; the user waits for it. */
 const REMOVE_TIMEOUT_MS = 10_000;
+const KEY_BYTES = 32;
 
 /**
  * Makes a backup of another tool one of ours: parts first, the manifest last, as for any backup. What the other format
@@ -40,15 +43,19 @@ export async function importBackup(ctx: EngineContext, request: ImportRequest): 
   const started = ctx.now();
   const asked = request.airflowVersion === undefined ? undefined : parseMinor(request.airflowVersion);
   const backup = await open(request, asked, ctx.signal);
-  const keys = [...request.fernetKeys, ...(request.sourceFernetKeys ?? [])];
-  if (backup.clearSecrets && request.fernetKeys.length === 0) await refuseClearSecrets(backup, ctx.signal);
+  const sealTo = request.sealTo ?? [];
+  // What is to be sealed travels as tokens of a key that lives as long as this import.
+  const own = sealTo.length > 0 ? [`${randomBytes(KEY_BYTES).toString('base64url')}=`] : request.fernetKeys;
+  const keys = [...new Set([...own, ...request.fernetKeys, ...(request.sourceFernetKeys ?? [])])];
+  if (backup.clearSecrets && own.length === 0) await refuseClearSecrets(backup, ctx.signal);
 
   const backupId = makeBackupId(started, randomBytes(3).toString('hex'));
+  const seal = sealTo.length > 0 ? await createSeal(sealTo, backupId) : undefined;
   const written: string[] = [];
   try {
     const scan = await scanTasks(backup, keys, ctx.signal);
     const notes = createNotes();
-    const sealer = createSealer(request.fernetKeys.length === 0 ? [] : keys, started);
+    const sealer = createSealer(own.length === 0 ? [] : keys, started);
     const mending = createMending({ backup, scan, sealer, keys, notes });
     const sources = new Map(backup.tables);
     if (backup.unpaused) {
@@ -76,12 +83,13 @@ export async function importBackup(ctx: EngineContext, request: ImportRequest): 
           table.columns.map((column) => column.name),
         ),
         compression: request.compression,
+        sealing: seal && { seal, keys },
         mend: mending.tables[table.name],
         see: newest.see,
         progress,
       });
       tables.push(stored);
-      written.push(...stored.parts.map((part) => part.key));
+      written.push(...stored.parts.flatMap(objectsOf).map((object) => object.key));
     }
     progress.end();
     for (const note of fixedNotes(backup, tables)) notes.add(note);
@@ -156,6 +164,7 @@ interface Work {
 
 async function finish(ctx: EngineContext, request: ImportRequest, work: Work): Promise<ImportResult> {
   const { backup, backupId, notes, started } = work;
+  const { sealTo = [] } = request;
   const release = SUPPORTED_RELEASES.filter((one) => one.minors.includes(backup.minor)).at(-1);
   const order = tablesFor(backup.minor).map((table) => table.name);
   const tables = [...work.tables].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
@@ -174,7 +183,10 @@ async function finish(ctx: EngineContext, request: ImportRequest, work: Work): P
     },
     snapshotTime: work.snapshot.toISOString(),
     compression: compressionName(request),
-    secrets: { mode: 'ciphertext', fernetKeys: work.sealer.fingerprints() },
+    secrets:
+      sealTo.length > 0
+        ? { mode: 'sealed', fernetKeys: [], recipients: sealTo }
+        : { mode: 'ciphertext', fernetKeys: work.sealer.fingerprints() },
     tables,
     leftOut: [...backup.leftOut, ...notes.all().map(noteAsLeftOut)],
     totals: totalsOf(tables),

@@ -39,7 +39,7 @@ export function noKey(): LifeboatError {
     'refused',
     'This backup holds secrets in clear text, and no Fernet key is known to encrypt them.',
     {
-      next: 'Set LIFEBOAT_FERNET_KEY to the key of the Airflow that they will be restored into.',
+      next: 'Set LIFEBOAT_FERNET_KEY to the key of the Airflow that they will be restored into, or seal them with --seal-to.',
     },
   );
 }
