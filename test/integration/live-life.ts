@@ -132,7 +132,8 @@ const LEADS: Readonly<Record<string, string>> = {
                JOIN trigger g ON g.id = t.trigger_id`,
   events: `SELECT r.dag_id, r.run_id, d.uri, e.timestamp FROM dagrun_dataset_event x JOIN dag_run r ON r.id = x.dag_run_id
              JOIN dataset_event e ON e.id = x.event_id JOIN dataset d ON d.id = e.dataset_id`,
-  jobs: 'SELECT t.dag_id, t.run_id, t.task_id, t.map_index, j.start_date FROM task_instance t JOIN job j ON j.id = t.job_id',
+  jobs: `SELECT t.dag_id, t.run_id, t.task_id, t.map_index, j.start_date FROM task_instance t
+           JOIN job j ON j.id = t.job_id WHERE t.state IN ('success', 'failed')`,
 };
 
 /** Rows of the other DAGs. */
