@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import { quoteLiteral, quoteTable } from '../db/introspect.ts';
 import type { RunName } from './api.ts';
+import { KEPT } from './in-flight/restored.ts';
 import { runLabel } from './live-rows.ts';
 import type { LoadContext } from './load-context.ts';
 import type { Manifest } from './manifest.ts';
@@ -88,15 +89,17 @@ async function endRun(
 ): Promise<boolean> {
   const { schema } = state.live;
   const at = manifest.snapshotTime;
+  // Where nothing was cleaned, the target may be the source, with that very run at work.
+  const own = `NOT EXISTS (SELECT FROM pg_temp.${KEPT} k WHERE k.dag_id = $1 AND k.run_id = $2)`;
   const ended = await client.query(
     `UPDATE ${quoteTable(schema, 'dag_run')} SET state = 'success', end_date = coalesce(end_date, $3::timestamptz)
-      WHERE dag_id = $1 AND run_id = $2 AND state IN ('running', 'queued')`,
+      WHERE dag_id = $1 AND run_id = $2 AND state IN ('running', 'queued') AND ${own}`,
     [by.dagId, by.runId, at],
   );
   await client.query(
     `UPDATE ${quoteTable(schema, 'task_instance')}
         SET state = 'success', end_date = $4::timestamptz, duration = extract(epoch FROM $4::timestamptz - start_date)
-      WHERE dag_id = $1 AND run_id = $2 AND task_id = $3 AND ${UNFINISHED_TASK}`,
+      WHERE dag_id = $1 AND run_id = $2 AND task_id = $3 AND ${UNFINISHED_TASK} AND ${own}`,
     [by.dagId, by.runId, by.taskId, at],
   );
   return (ended.rowCount ?? 0) > 0;

@@ -68,11 +68,14 @@ function killSession(session: number | undefined): void {
   }
 }
 
-/** The lines of each traceback in a log, except those of the lab's DAG file that is broken on purpose. */
+/**
+ * The lines of each traceback in a log, except those of the lab's DAG file that is broken on purpose, and of a DAG
+ * processor that was told to end while it wrote a line: its signal handler raises SystemExit.
+ */
 export function tracebacks(log: string): readonly string[] {
   return log
     .split(/(?=Traceback \(most recent call last\):)/)
     .slice(1)
     .map((block) => block.split('\n').slice(0, 25).join('\n'))
-    .filter((block) => !block.includes('lab_broken.py'));
+    .filter((block) => !block.includes('lab_broken.py') && !/^SystemExit: 0$/m.test(block));
 }

@@ -2,7 +2,8 @@ import type { Client } from 'pg';
 import { quoteTable } from '../../db/introspect.ts';
 import { FINISHED_RUN, FINISHED_TASK } from './states.ts';
 
-const KEPT = 'lifeboat_kept_runs';
+/** The target's own runs that are not over: (dag_id, run_id). */
+export const KEPT = 'lifeboat_kept_runs';
 /** Runs that the restore brought and that had not ended: (id, dag_id, run_id, state, run_type). */
 export const RUNS = 'pg_temp.lifeboat_runs_in_flight';
 /** Their tasks, and those of ended runs, that had not ended: key, state, trigger_id, unfinished_run (id, NULL: the run had ended). */

@@ -49,11 +49,11 @@ with DAG("proof_mixed", default_args=ARGS, schedule="@once", start_date=START, c
     def restarted():
         hold()
 
-    @task(retries=2, retry_delay=timedelta(minutes=4))
+    @task(retries=20, retry_delay=timedelta(seconds=100))
     def retried():
         if not may_go():
             raise RuntimeError("not yet")
-        return "second try"
+        return "another try"
 
     @task(pool="proof_one_slot")
     def parts(i):
@@ -79,7 +79,7 @@ with DAG("proof_mixed", default_args=ARGS, schedule="@once", start_date=START, c
     q, held = quick(), holds()
     mapped_parts = parts.expand(i=[0, 1, 2])
     q >> [restarted(), retried(), mapped_parts]
-    q >> Waits(task_id="waits", mode="reschedule", poke_interval=90, timeout=864000)
+    q >> Waits(task_id="waits", mode="reschedule", poke_interval=60, timeout=864000)
     total(q, mapped_parts, late.expand(x=held))
 
 # Some intervals done, two in work, the others still to come: no interval twice, none left out.
