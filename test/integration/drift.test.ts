@@ -4,6 +4,7 @@ import { createDatabase } from '../helpers/databases.ts';
 import { databaseFingerprint } from '../helpers/fingerprint.ts';
 import { backUp, engine, type Engine, failureOf, restoreInto, storageContent } from './engine.ts';
 import { type Content, diffContent, endJobs, expectedContent, resolveIds } from './expected.ts';
+import { resumed } from './resumed.ts';
 
 /** What in-place upgraded databases and their owners differ in: the backup works, and says what it leaves out. */
 const HARMLESS: readonly (readonly [name: string, sql: string, note: RegExp | undefined])[] = [
@@ -50,7 +51,10 @@ beforeAll(async () => {
   const content = await snapshotTables(await source.client());
   const ctx = engine();
   const { manifest } = await backUp(ctx, source);
-  usual = { ctx, content: resolveIds(endJobs(content, manifest.snapshotTime)) };
+  usual = {
+    ctx,
+    content: resolveIds(resumed(endJobs(content, manifest.snapshotTime), manifest.snapshotTime)),
+  };
   await source.drop();
 });
 
