@@ -1,4 +1,5 @@
 import { quoteIdent, quoteLiteral, quoteTable } from '../db/introspect.ts';
+import type { LoadRewrite } from '../tables/spec.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import { mapName, stageName } from './stage.ts';
 
@@ -62,7 +63,20 @@ function referenceExpression(input: InsertInput, column: string, joins: string[]
 
 function rewritten(input: InsertInput, column: string, expression: string): string {
   const rewrite = input.table.rewrites.find((one) => one.column === column);
-  if (!rewrite) return expression;
-  const snapshot = `${quoteLiteral(input.snapshotTime)}::timestamptz`;
-  return `CASE WHEN ${rewrite.when} THEN ${rewrite.to.replaceAll(':snapshot', snapshot)} ELSE ${expression} END`;
+  return rewrite ? rewriteCase(rewrite, input.snapshotTime, expression) : expression;
+}
+
+function rewriteCase(rewrite: LoadRewrite, snapshotTime: string, otherwise: string): string {
+  const snapshot = `${quoteLiteral(snapshotTime)}::timestamptz`;
+  return `CASE WHEN ${rewrite.when} THEN ${rewrite.to.replaceAll(':snapshot', snapshot)} ELSE ${otherwise} END`;
+}
+
+/** SET and WHERE of an UPDATE that does to loaded rows what an INSERT from the stage would have done; undefined: nothing. */
+export function rewriteSql(table: ResolvedTable, snapshotTime: string): string | undefined {
+  if (table.rewrites.length === 0) return undefined;
+  const changes = table.rewrites.map((one) => {
+    const column = quoteIdent(one.column);
+    return `${column} = ${rewriteCase(one, snapshotTime, column)}`;
+  });
+  return `${changes.join(', ')} WHERE ${table.rewrites.map(({ when }) => `(${when})`).join(' OR ')}`;
 }

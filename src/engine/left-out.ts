@@ -1,10 +1,11 @@
 import { quoteIdent, quoteTable } from '../db/introspect.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
+import { historySchema } from './load-context.ts';
 import type { LoadContext } from './load-context.ts';
 import { mapName, stageName } from './stage.ts';
 
 /** Runs of the backup that are not loaded: (id, dag_id, run_id). Exists from the staging of dag_run on, if there are any. */
-const LEFT_OUT = 'pg_temp.lifeboat_left_out';
+export const LEFT_OUT = 'pg_temp.lifeboat_left_out';
 
 /** True: rows of this table may have to stay out, so it cannot be copied straight into its place. */
 export function leavesRowsOut(load: LoadContext, table: ResolvedTable): boolean {
@@ -49,7 +50,7 @@ async function dropTriggers(load: LoadContext, parts: readonly string[]): Promis
   const ids = load.ids.get('trigger');
   if (ids === undefined) return;
   const tasks = stageName('task_instance');
-  const trigger = quoteTable(load.state.live.schema, 'trigger');
+  const trigger = quoteTable(historySchema(load), 'trigger');
   const [join, id] =
     ids === 'kept'
       ? ['', 's.trigger_id']

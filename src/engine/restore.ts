@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { LifeboatError } from '../errors.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
-import { countAuthorless, readAftermath } from './aftermath.ts';
+import { countAuthorless, judgeRestored, lookAtRestored } from './aftermath.ts';
 import type { EngineContext, MergeCounts, RestoreRequest, RestoreResult } from './api.ts';
 import { resolveBackup } from './catalog.ts';
 import { lookAgain } from './chosen/facts.ts';
@@ -105,7 +105,7 @@ async function execute(
   await notePauseStates(client, schema);
   await rememberKeptRuns(client, schema);
   ctx.report({ event: 'phase', phase: 'load', message: `Loading ${tables.length} tables` });
-  const rekeying = createRekeying(client, rekeyRequest(ctx, request, manifest));
+  const rekeying = createRekeying(rekeyRequest(ctx, request, manifest));
   const unsealing = unsealingFor(ctx, request, opener);
   const input = { manifest, state, tables, chosen, deleted, rekeying };
   const load = createLoad(ctx, request, client, { ...input, ...(unsealing ? { unsealing } : {}) });
@@ -129,7 +129,7 @@ async function execute(
     tables,
     now: ctx.now(),
   });
-  const aftermath = await readAftermath(client, schema);
+  const aftermath = await judgeRestored(client, schema, await lookAtRestored(client, schema));
   const unreadableSecrets = await unreadable(client, request, tables);
   const notesWithoutUser = await authorless(client, loaded);
   const stale = await finishUnlocked(ctx, load, tables, clean.last);
