@@ -11,6 +11,7 @@ import type {
   PauseState,
   PrunePlan,
   RestorePlan,
+  RestoreWay,
 } from './plans.ts';
 
 /** What every engine function gets passed in: nothing in the engine reads the environment, the clock or argv. */
@@ -107,6 +108,10 @@ export interface RestoreRequest {
   readonly carriedBy?: CarryingTask;
   /** Go on although tasks of the target are running or queued. Default false: refused, with their names. */
   readonly ignoreRunning?: boolean;
+  /** How the history gets into the target; absent: the plan chooses. */
+  readonly via?: RestoreWay;
+  /** Connections that load beside each other, via shadow. Default 2. */
+  readonly jobs?: number;
   readonly dryRun: boolean;
   readonly confirm: Confirm<RestorePlan>;
 }

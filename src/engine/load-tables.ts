@@ -49,7 +49,9 @@ export async function loadTable(
     const issued = await issuedIds(load, table);
     if (!needsStage(load, table, issued)) {
       load.ids.set(table.name, 'kept');
-      await (load.shadow ? copyFrozen(load, table, stored) : copyInto(load, table, stored, target(load, table)));
+      await (load.shadow
+        ? copyFrozen(load, table, stored)
+        : copyInto(load, table, stored, target(load, table)));
       return { table: table.name, rows: stored.rows, moved: 0 };
     }
     await stageTable(load, table);

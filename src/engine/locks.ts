@@ -68,9 +68,13 @@ export async function holdWorkerLock(client: Client): Promise<void> {
     [LOCK_CLASS],
   );
   if (tried.rows[0]?.got) return;
-  throw new LifeboatError('locked', 'The connection that leads this restore was lost, and another has begun.', {
-    next: 'Wait for the other one; nothing was changed by this one.',
-  });
+  throw new LifeboatError(
+    'locked',
+    'The connection that leads this restore was lost, and another has begun.',
+    {
+      next: 'Wait for the other one; nothing was changed by this one.',
+    },
+  );
 }
 
 /** Waits until the last server process of an earlier restore has ended. The caller holds the environment's lock. */

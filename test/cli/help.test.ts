@@ -39,6 +39,8 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'encrypt-clear',
     'keep-run',
     'ignore-running',
+    'via',
+    'jobs',
     'identity-file',
     'dry-run',
     'yes',

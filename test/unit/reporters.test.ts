@@ -30,6 +30,7 @@ const PLAN: RestorePlan = {
     schedulerHeartbeat: '2026-11-21T11:57:00Z',
   },
   via: 'in-place',
+  viaReason: 'asked for',
   clean: true,
   variables: 'append',
   connections: 'replace',

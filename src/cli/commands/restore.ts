@@ -1,5 +1,5 @@
 import type { RestoreRequest } from '../../engine/api.ts';
-import type { InFlightPolicy, MergeStrategy, PauseState } from '../../engine/plans.ts';
+import type { InFlightPolicy, MergeStrategy, PauseState, RestoreWay } from '../../engine/plans.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
 import { confirm } from '../confirm.ts';
 import { liveRequest, openEnvironment, requireNamedEnvironment, withEngine } from '../context.ts';
@@ -81,6 +81,21 @@ export const restoreCommand: Command = {
       group: GROUP,
       describe: 'Encrypt secrets that the source stored in clear with the target’s Fernet key',
     },
+    {
+      name: 'via',
+      kind: 'text',
+      group: GROUP,
+      choices: ['shadow', 'in-place'],
+      describe:
+        'Load into tables beside the live ones, exchanged in the last moments, or into the live ones, locked meanwhile',
+    },
+    {
+      name: 'jobs',
+      kind: 'count',
+      group: GROUP,
+      fallback: 2,
+      describe: 'Connections that load beside each other, via shadow',
+    },
     IDENTITY_FILE,
     KEEP_RUN,
     IGNORE_RUNNING,
@@ -114,6 +129,7 @@ async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<Res
   const { parseDuration, resolveSourceFernetKeys } = await import('../../config.ts');
   const [tables, dags, excludeDags] = [args.list('tables'), args.list('dags'), args.list('exclude-dags')];
   const since = args.text('since');
+  const via = args.text('via');
   return {
     environment,
     fernetKeys,
@@ -133,6 +149,8 @@ async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<Res
     sourceFernetKeys: resolveSourceFernetKeys(input.host.env),
     unreadable: args.text('unreadable') === 'keep' ? 'keep' : 'refuse',
     encryptClear: args.switch('encrypt-clear'),
+    ...(via === undefined ? {} : { via: via as RestoreWay }),
+    jobs: args.count('jobs') ?? 2,
     ...liveRequest(input),
     confirm: (plan) => {
       const deletes = plan.tables.reduce((sum, one) => sum + one.deletes, 0);

@@ -96,6 +96,7 @@ function restorePlanText(plan: RestorePlan, style: Style): string {
       ],
       ...chosenFacts(plan.chosen),
       ['  clean', cleanText(plan)],
+      ['  way', wayText(plan)],
       ['  variables', plan.variables],
       ['  connections', plan.connections],
       ['  in flight', inFlightText(plan.inFlight)],
@@ -107,6 +108,14 @@ function restorePlanText(plan: RestorePlan, style: Style): string {
     warningLines([...limitWarnings(plan), ...plan.warnings], style),
     blockerLines(plan.blockers, style),
   ]);
+}
+
+function wayText({ via, viaReason }: RestorePlan): string {
+  const what = {
+    shadow: 'into tables beside the live ones, exchanged in the last moments',
+    'in-place': 'into the live tables, which are locked meanwhile',
+  }[via];
+  return `${via}: ${what} (${viaReason})`;
 }
 
 function limitWarnings({ inFlight }: RestorePlan): readonly PlanWarning[] {

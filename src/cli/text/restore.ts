@@ -6,6 +6,7 @@ import { count, counted, duration } from './units.ts';
 
 /** An attempt at all locks, of which the last one precedes the time they are held. */
 const LOCK_ATTEMPT_SECONDS = 0.4;
+const SHADOW_ATTEMPT_SECONDS = 0.07;
 
 type Loaded = NonNullable<RestoreResult['loaded']>;
 
@@ -17,7 +18,7 @@ export function restoreText(result: RestoreResult, style: Style): string {
   return sections([
     head,
     loadedTable(loaded, style),
-    stateFacts(loaded),
+    stateFacts(loaded, result.plan),
     attention(loaded, style),
     nextSteps(result, loaded, style),
   ]);
@@ -36,7 +37,7 @@ function loadedTable(loaded: Loaded, style: Style): string {
   return table(columns, rows, style);
 }
 
-function stateFacts(loaded: Loaded): string {
+function stateFacts(loaded: Loaded, plan: RestoreResult['plan']): string {
   return facts([
     ...inFlightFacts(loaded),
     ['Unfinished runs', byState(loaded.unfinishedRuns)],
@@ -44,7 +45,7 @@ function stateFacts(loaded: Loaded): string {
     ['Variables', mergeText(loaded.variables)],
     ['Connections', mergeText(loaded.connections)],
     ...secretFacts(loaded),
-    ...liveFacts(loaded),
+    ...liveFacts(loaded, plan),
   ]);
 }
 
@@ -70,20 +71,22 @@ function secretFacts({ secrets }: Loaded): readonly (readonly [string, string])[
   return done.length === 0 ? [] : [['Secrets', done.join(', ')]];
 }
 
-function liveFacts({
-  keptRuns,
-  carryingDags,
-  endedRun,
-  locks,
-}: Loaded): readonly (readonly [string, string])[] {
-  const held = Math.ceil(locks.heldSeconds + LOCK_ATTEMPT_SECONDS);
+function liveFacts(
+  { keptRuns, carryingDags, endedRun, locks }: Loaded,
+  { via }: RestoreResult['plan'],
+): readonly (readonly [string, string])[] {
+  const held =
+    via === 'shadow'
+      ? `${count(Math.ceil((locks.heldSeconds + SHADOW_ATTEMPT_SECONDS) * 1000))} milliseconds`
+      : counted(Math.ceil(locks.heldSeconds + LOCK_ATTEMPT_SECONDS), 'second');
   return [
     ...(keptRuns.length === 0 ? [] : [['Kept runs', keptRuns.join(', ')] as const]),
     ...(carryingDags.length === 0
       ? []
       : [['Lifeboat’s DAGs', `${carryingDags.join(', ')}: pause states as they were`] as const]),
     ...(endedRun === null ? [] : [['Made the backup', `${endedRun}, stored as success`] as const]),
-    ['Locks', `the target’s scheduler waited at most ${counted(held, 'second')}`],
+    ['Way', via],
+    ['Locks', `the target’s scheduler waited at most ${held}`],
   ];
 }
 

@@ -10,8 +10,10 @@ export interface Definition {
   readonly comment: string | null;
   readonly indexes: readonly IndexDefinition[];
   readonly foreignKeys: readonly ForeignKeyDefinition[];
-  /** GRANT and REVOKE with %T for the table; null: nobody ever changed its rights. */
+  /** GRANT with %T for the table: all of its rights; null: nobody ever changed them. */
   readonly grants: readonly string[] | null;
+  /** The same for single columns. */
+  readonly columnGrants: readonly string[];
   /** Sequences that go when the table goes: qualified name, column. */
   readonly sequences: readonly { readonly sequence: string; readonly column: string }[];
 }
@@ -53,14 +55,14 @@ SELECT c.relname AS table, pg_catalog.format('%I.%I', $1::text, c.relname) AS qu
                  'sql', pg_catalog.pg_get_constraintdef(k.oid), 'comment', pg_catalog.obj_description(k.oid, 'pg_constraint')) ORDER BY k.conname), '[]')
           FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class p ON p.oid = k.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
          WHERE k.conrelid = c.oid AND k.contype = 'f') AS "foreignKeys",
-       CASE WHEN c.relacl IS NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attacl IS NOT NULL) THEN NULL ELSE
+       CASE WHEN c.relacl IS NULL THEN NULL ELSE
          ARRAY(SELECT pg_catalog.format('GRANT %s ON %%T TO %s%s', pg_catalog.string_agg(g.privilege_type, ', ' ORDER BY g.n), ${grantee('g')}, CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
-                 FROM pg_catalog.aclexplode(coalesce(c.relacl, pg_catalog.acldefault('r', c.relowner))) WITH ORDINALITY g (grantor, grantee, privilege_type, is_grantable, n)
+                 FROM pg_catalog.aclexplode(c.relacl) WITH ORDINALITY g (grantor, grantee, privilege_type, is_grantable, n)
                 GROUP BY g.grantee, g.is_grantable ORDER BY min(g.n))
-         || ARRAY(SELECT pg_catalog.format('GRANT %s (%I) ON %%T TO %s%s', g.privilege_type, a.attname, ${grantee('g')}, CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
-                    FROM pg_catalog.pg_attribute a, pg_catalog.aclexplode(a.attacl) WITH ORDINALITY g (grantor, grantee, privilege_type, is_grantable, n)
-                   WHERE a.attrelid = c.oid AND NOT a.attisdropped ORDER BY a.attnum, g.n)
        END AS grants,
+       ARRAY(SELECT pg_catalog.format('GRANT %s (%I) ON %%T TO %s%s', g.privilege_type, a.attname, ${grantee('g')}, CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+                    FROM pg_catalog.pg_attribute a, pg_catalog.aclexplode(a.attacl) WITH ORDINALITY g (grantor, grantee, privilege_type, is_grantable, n)
+                   WHERE a.attrelid = c.oid AND NOT a.attisdropped ORDER BY a.attnum, g.n) AS "columnGrants",
        (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object('sequence', pg_catalog.format('%I.%I', sn.nspname, s.relname), 'column', a.attname) ORDER BY s.relname), '[]')
           FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
           JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace
@@ -75,7 +77,10 @@ function grantee(alias: string): string {
 }
 
 type Row = Omit<Definition, 'indexes' | 'foreignKeys'> & {
-  readonly indexes: readonly (IndexDefinition & { readonly deferrable: boolean; readonly deferred: boolean })[];
+  readonly indexes: readonly (IndexDefinition & {
+    readonly deferrable: boolean;
+    readonly deferred: boolean;
+  })[];
   readonly foreignKeys: readonly ForeignKeyDefinition[];
 };
 

@@ -35,19 +35,26 @@ export function dressSql(place: Place, definition: Definition): readonly string[
   });
   for (const index of definition.indexes) {
     if (index.comment !== null) {
-      statements.push(`COMMENT ON INDEX ${quoteTable(place.shadow, index.name)} IS ${quoteLiteral(index.comment)}`);
+      statements.push(
+        `COMMENT ON INDEX ${quoteTable(place.shadow, index.name)} IS ${quoteLiteral(index.comment)}`,
+      );
     }
     if (index.keyComment !== null) {
-      statements.push(`COMMENT ON CONSTRAINT ${quoteIdent(index.name)} ON ${name} IS ${quoteLiteral(index.keyComment)}`);
+      statements.push(
+        `COMMENT ON CONSTRAINT ${quoteIdent(index.name)} ON ${name} IS ${quoteLiteral(index.keyComment)}`,
+      );
     }
   }
-  if (definition.comment !== null) statements.push(`COMMENT ON TABLE ${name} IS ${quoteLiteral(definition.comment)}`);
+  if (definition.comment !== null) {
+    statements.push(`COMMENT ON TABLE ${name} IS ${quoteLiteral(definition.comment)}`);
+  }
   const options = definition.options.filter((option) => !option.startsWith('autovacuum_enabled='));
   if (options.length > 0) statements.push(`ALTER TABLE ${name} SET (${options.map(optionSql).join(', ')})`);
   if (definition.grants) {
     statements.push(`REVOKE ALL ON ${name} FROM ${quoteIdent(definition.owner)}, PUBLIC`);
-    statements.push(...definition.grants.map((grant) => grant.replace('%T', name)));
+    statements.push(...definition.grants.map((grant) => grant.replace('%T', () => name)));
   }
+  statements.push(...definition.columnGrants.map((grant) => grant.replace('%T', () => name)));
   return statements;
 }
 
@@ -62,7 +69,11 @@ export function linkSql(place: Place, table: string, key: ForeignKeyDefinition, 
   return `ALTER TABLE ${quoteTable(place.shadow, table)} ADD CONSTRAINT ${quoteIdent(key.name)} ${sql} NOT VALID`;
 }
 
-export function commentOnLinkSql(schema: string, table: string, key: ForeignKeyDefinition): readonly string[] {
+export function commentOnLinkSql(
+  schema: string,
+  table: string,
+  key: ForeignKeyDefinition,
+): readonly string[] {
   if (key.comment === null) return [];
   return [
     `COMMENT ON CONSTRAINT ${quoteIdent(key.name)} ON ${quoteTable(schema, table)} IS ${quoteLiteral(key.comment)}`,
