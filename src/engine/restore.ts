@@ -3,6 +3,7 @@ import { LifeboatError } from '../errors.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import { countAuthorless, readAftermath } from './aftermath.ts';
 import type { EngineContext, MergeCounts, RestoreRequest, RestoreResult } from './api.ts';
+import { besideOf } from './beside.ts';
 import { resolveBackup } from './catalog.ts';
 import { lookAgain } from './chosen/facts.ts';
 import type { ChosenFacts } from './chosen/facts.ts';
@@ -128,6 +129,7 @@ async function execute(
     snapshotTime: manifest.snapshotTime,
     tables,
     now: ctx.now(),
+    beside: besideOf(load),
   });
   const aftermath = await readAftermath(client, schema);
   const unreadableSecrets = await unreadable(client, request, tables);
@@ -209,6 +211,7 @@ function createLoad(
     kept,
     ids: new Map(),
     free: new Map(),
+    staged: new Set(),
     leftOutRuns: [],
     clean: request.clean,
     ...(chosen === undefined ? {} : { choice: chosen.choice }),
