@@ -23,6 +23,7 @@ import { narrowColumns, refuseTooNarrow } from './narrow.ts';
 import { createProgress } from './progress.ts';
 import { createRekeying } from './rekey.ts';
 import type { Rekeying, RekeyRequest } from './rekey.ts';
+import { dropOrphanEvents } from './orphan-events.ts';
 import { planRestore, refuseBlocked } from './restore-plan.ts';
 import { previewRestore } from './restore-preview.ts';
 import type { Preview } from './restore-preview.ts';
@@ -110,7 +111,7 @@ async function execute(
   const unsealing = unsealingFor(ctx, request, opener);
   const input = { manifest, state, tables, chosen, deleted, rekeying };
   const load = createLoad(ctx, request, client, { ...input, ...(unsealing ? { unsealing } : {}) });
-  const loaded = await loadTables(load, tables);
+  const { loaded, events } = await dropOrphanEvents(load, await loadTables(load, tables));
   load.progress.end();
   const rekeyed = rekeying.finish();
   const secrets = { ...rekeyed, reencrypted: rekeyed.reencrypted + (unsealing?.opened() ?? 0) };
@@ -146,6 +147,7 @@ async function execute(
     secrets,
     unreadableSecrets,
     notesWithoutUser,
+    eventsWithoutDataset: events,
     keptRuns: state.liveRuns.map(runLabel),
     leftOutRuns: load.leftOutRuns,
     ...carriers,
