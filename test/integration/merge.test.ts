@@ -229,7 +229,10 @@ test('notes find their author by name; an unknown author is counted and left emp
     `INSERT INTO ab_user (id, first_name, last_name, username, email) VALUES (70, '', '', 'ann', 'a'), (71, '', '', 'bob', 'b'), (72, '', '', 'mute', 'm');
      DELETE FROM dag_run_note; DELETE FROM task_instance_note;
      INSERT INTO dag_run_note (dag_run_id, user_id, content, created_at, updated_at)
-       SELECT id, CASE WHEN n <= 2 THEN 69 + n END, n::text, now(), now() FROM (SELECT id, row_number() OVER (ORDER BY id)::int AS n FROM dag_run) r WHERE n <= 3`,
+       SELECT id, CASE WHEN n <= 2 THEN 69 + n END, n::text, now(), now() FROM (SELECT id, row_number() OVER (ORDER BY id)::int AS n FROM dag_run) r WHERE n <= 3;
+     INSERT INTO task_instance_note (dag_id, task_id, run_id, map_index, user_id, content, created_at, updated_at)
+       SELECT dag_id, task_id, run_id, map_index, 69 + n, n::text, now(), now()
+         FROM (SELECT *, row_number() OVER (ORDER BY dag_id, task_id, run_id, map_index)::int AS n FROM task_instance) t WHERE n <= 2`,
   );
   const { manifest } = await backUp(own, source);
   expect(manifest.tables.find(({ name }) => name === 'ab_user')?.rows).toBe(2);
@@ -238,7 +241,11 @@ test('notes find their author by name; an unknown author is counted and left emp
     `INSERT INTO ab_user (id, first_name, last_name, username, email) VALUES (70, '', '', 'zoe', 'z'), (80, '', '', 'ann', 'a')`,
   );
   const { loaded } = await restoreInto(own, database);
-  expect(loaded.notesWithoutUser).toBe(1);
+  expect(loaded.notesWithoutUser).toBe(2);
+  expect(await column(client, 'SELECT content AS key, user_id AS value FROM task_instance_note')).toEqual({
+    1: 80,
+    2: null,
+  });
   expect(await column(client, 'SELECT content AS key, user_id AS value FROM dag_run_note')).toEqual({
     1: 80,
     2: null,
