@@ -34,13 +34,15 @@ export interface LoadContext {
   /** Rows of the past are written to a schema of their own, beside the live tables: see shadow/restore.ts. */
   readonly shadow?: ShadowLoad;
   /** All stages are made beforehand: nothing is read from the storage any more. */
-  readonly staged?: true;
+  readonly allStaged?: true;
   /** Rows that stay in a table of the target after cleanup. */
   readonly kept: (table: string) => number;
   /** Filled as tables are loaded, read by the tables that refer to them. */
   readonly ids: Map<string, ParentIds>;
   /** Tables that are not locked → last id that stays free for the target's own new rows. Filled like ids. */
   readonly free: Map<string, number>;
+  /** Tables that went through a stage; all others were empty. Filled as tables are loaded. */
+  readonly staged: Set<string>;
   /** Runs of the backup that are not loaded, as DAG_ID/RUN_ID. Filled when the runs are staged. */
   readonly leftOutRuns: string[];
 }

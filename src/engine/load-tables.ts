@@ -8,7 +8,7 @@ import { historySchema, insertInput, isSkipped, parentIds } from './load-context
 import type { LoadContext, LoadedTable } from './load-context.ts';
 import { loadDags } from './load-dags.ts';
 import { insertStatement } from './insert.ts';
-import { leaveOutRows, leavesRowsOut } from './left-out.ts';
+import { leaveOutRows, leaveOutSameKeys, leavesRowsOut } from './left-out.ts';
 import { lastFreeId, ROOM } from './live-jobs.ts';
 import type { ManifestTable } from './manifest.ts';
 import { mergeRows } from './merge.ts';
@@ -56,6 +56,7 @@ export async function loadTable(
     }
     await stageTable(load, table);
     await leaveOutRows(load, table);
+    await leaveOutSameKeys(load, table);
     return insertHistory(load, table, stored, issued);
   }
   await stageTable(load, table);
@@ -118,7 +119,8 @@ function needsStage(load: LoadContext, table: ResolvedTable, issued: number): bo
 
 /** Brings the rows of the backup into the stage, unless that was done beforehand. */
 export async function stageTable(load: LoadContext, table: ResolvedTable): Promise<void> {
-  if (load.staged) return;
+  if (load.allStaged) return;
+  load.staged.add(table.name);
   if (!load.choice) await copyToStage(load, table);
   // Without statistics the planner joins a million rows as if they were ten.
   await load.client.query(`ANALYZE ${stageName(table.name)}`);

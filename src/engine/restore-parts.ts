@@ -53,6 +53,7 @@ export function createLoad(
     kept,
     ids: new Map(),
     free: new Map(),
+    staged: new Set(),
     leftOutRuns: [],
     clean: request.clean,
     ...(chosen === undefined ? {} : { choice: chosen.choice }),

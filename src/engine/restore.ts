@@ -4,6 +4,7 @@ import { LifeboatError } from '../errors.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import { countAuthorless, judgeRestored, lookAtRestored } from './aftermath.ts';
 import type { EngineContext, RestoreRequest, RestoreResult } from './api.ts';
+import { besideOf } from './beside.ts';
 import { resolveBackup } from './catalog.ts';
 import { lookAgain } from './chosen/facts.ts';
 import { cleanLocks, cleanTables, planClean } from './clean-tables.ts';
@@ -19,6 +20,7 @@ import { lockEnvironment, lockTables } from './locks.ts';
 import type { LockWish } from './locks.ts';
 import type { Manifest } from './manifest.ts';
 import { narrowColumns, refuseTooNarrow } from './narrow.ts';
+import { dropOrphanEvents } from './orphan-events.ts';
 import { createLoad, createSecrets, mergeOf } from './restore-parts.ts';
 import type { Work } from './restore-parts.ts';
 import { planRestore, refuseBlocked } from './restore-plan.ts';
@@ -138,7 +140,7 @@ async function execute(
   const secrets = createSecrets(ctx, request, manifest, opener);
   const input = { manifest, state, tables, chosen, deleted, ...secrets.load };
   const load = createLoad(ctx, request, client, input);
-  const loaded = await loadTables(load, tables);
+  const { loaded, events } = await dropOrphanEvents(load, await loadTables(load, tables));
   load.progress.end();
   const rekeyed = secrets.finish();
   ctx.report({ event: 'phase', phase: 'finish', message: 'Lifting sequences, reading the result' });
@@ -156,6 +158,7 @@ async function execute(
     snapshotTime: manifest.snapshotTime,
     tables,
     now: ctx.now(),
+    beside: besideOf(load),
   });
   const aftermath = await judgeRestored(client, schema, await lookAtRestored(client, schema));
   const unreadableSecrets = await unreadable(client, request, tables);
@@ -172,6 +175,7 @@ async function execute(
     secrets: rekeyed,
     unreadableSecrets,
     notesWithoutUser,
+    eventsWithoutDataset: events,
     keptRuns: state.liveRuns.map(runLabel),
     leftOutRuns: load.leftOutRuns,
     ...carriers,

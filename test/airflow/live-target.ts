@@ -29,8 +29,11 @@ const KEYS = { LIFEBOAT_FERNET_KEY: TARGET_KEY, LIFEBOAT_SOURCE_FERNET_KEY: FERN
 /**
  * The proof of a recovery: an Airflow at work is backed up and killed, and another one, with another Fernet key and with
  * its scheduler and triggerer running, is given the backup and goes on.
+ *
+ * @param from the source's release, the target's unless given. What was finished is not compared then: two releases do
+ * not dump the same columns, and newer-minors.test.ts compares it row by row.
  */
-export function liveTarget(preparation: () => Promise<Preparation>): void {
+export function liveTarget(preparation: () => Promise<Preparation>, from = release): void {
   let folder: string;
   let source: LabHome;
   let target: LabHome;
@@ -58,7 +61,8 @@ export function liveTarget(preparation: () => Promise<Preparation>): void {
   let failed = false;
 
   /** Task instances of the target that were unfinished in the backup. */
-  const tasksOfThen = (): readonly string[] => outcomes(snapshot, toEnd, release).map(({ task }) => task);
+  const tasksOfThen = (): readonly string[] =>
+    outcomes(snapshot, toEnd, source.release).map(({ task }) => task);
 
   beforeAll(async () => {
     const prepared = await preparation();
@@ -66,7 +70,7 @@ export function liveTarget(preparation: () => Promise<Preparation>): void {
     storage = pathToFileURL(join(folder, 'storage')).href;
     await mkdir(join(folder, 'storage'), { recursive: true });
     source = prepared.copy;
-    target = await prepared.empty('live_target');
+    target = await prepared.empty('live_target', release);
     const [running, started] = await Promise.all([startSource(source), startTarget(target, TARGET_KEY)]);
     components = started;
     await meetWork(source, running);
@@ -149,7 +153,7 @@ export function liveTarget(preparation: () => Promise<Preparation>): void {
   });
 
   it('gives each unfinished task the tries that it has left', async () => {
-    const wanted = outcomes(snapshot, toEnd, release);
+    const wanted = outcomes(snapshot, toEnd, source.release);
     expect(wanted.length).toBeGreaterThan(15);
     expect(await outcomeDifferences(target, wanted)).toEqual([]);
   });
@@ -176,7 +180,7 @@ export function liveTarget(preparation: () => Promise<Preparation>): void {
     });
   });
 
-  it('shows all that was finished as the source had it', async () => {
+  it.runIf(from === release)('shows all that was finished as the source had it', async () => {
     const targetDump = await step('dump the target', () => dump(target));
     const at = await snapshotTime(folder);
     const { compared, differences } = compareFinished(sourceDump, targetDump, snapshot, at);

@@ -18,8 +18,8 @@ export interface Preparation {
   readonly source: LabHome;
   /** The same once more, in a database of its own whose name is given; its home is empty. */
   readonly copy: LabHome;
-  /** A new empty database and home of that name. */
-  empty(name: string): Promise<LabHome>;
+  /** A new empty database and home of that name, for the same release unless another is given. */
+  empty(name: string, ofRelease?: string): Promise<LabHome>;
   release(): Promise<void>;
 }
 
@@ -27,7 +27,8 @@ export interface Preparation {
 export async function prepare(release: string): Promise<Preparation> {
   const folder = await mkdtemp(join(tmpdir(), `lifeboat-airflow-${release}-`));
   const server = await startEmbeddedPostgres();
-  const empty = (name: string): Promise<LabHome> => emptyEnvironment(server.url, folder, release, name);
+  const empty = (name: string, ofRelease = release): Promise<LabHome> =>
+    emptyEnvironment(server.url, folder, ofRelease, name);
   const releaseAll = async (): Promise<void> => {
     await killAllAirflows();
     await endAll();

@@ -39,6 +39,11 @@ test(
   { timeout: 120_000 },
   async () => {
     const source = await createDatabase();
+    await (
+      await source.client()
+    ).query(
+      `INSERT INTO dataset_event (dataset_id, extra, source_run_id, source_map_index, timestamp) VALUES (4711, '{}', 'orphan', -1, now())`,
+    );
     const ctx = engine();
     await backUp(ctx, source);
     const prints = [];
@@ -56,6 +61,7 @@ test(
       expect(locks.heldSeconds).toBeLessThanOrEqual(seconds);
       prints.push({ after, said });
     }
+    expect(prints[0]?.said.eventsWithoutDataset).toBe(1);
     expect(prints[1]?.said).toEqual(prints[0]?.said);
     expect(prints[1]?.after.sequences).toEqual(prints[0]?.after.sequences);
     expect(prints[1]?.after.tables).toEqual(prints[0]?.after.tables);

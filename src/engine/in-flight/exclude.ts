@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import { quoteTable } from '../../db/introspect.ts';
 import type { ResolvedTable } from '../../versions/registry.ts';
+import type { Beside } from '../beside.ts';
 import { dropTriggers } from './fail.ts';
 import { RUNS, TASKS } from './restored.ts';
 
@@ -14,12 +15,14 @@ export interface Excluded {
 
 /**
  * Takes unfinished runs out again with everything that refers to them: rows with a foreign key go by ON DELETE CASCADE,
- * the others are named here. An event of a dataset that a finished run has used stays, because that run is history.
+ * the others are named here. What the target had of such a run (Airflow keeps the log of a run that is deleted) is its
+ * own and stays. An event of a dataset that a finished run has used stays, because that run is history.
  */
 export async function excludeRuns(
   client: Client,
   schema: string,
   tables: readonly ResolvedTable[],
+  beside: Beside,
 ): Promise<Excluded> {
   const table = (name: string): string => quoteTable(schema, name);
   const has = (name: string): boolean => tables.some((one) => one.name === name);
@@ -30,12 +33,13 @@ export async function excludeRuns(
     );
     await client.query(
       `DELETE FROM ${table('log')} l USING ${RUNS} r WHERE l.dag_id = r.dag_id
-          AND (l.execution_date = r.execution_date${byRun ? ' OR l.run_id = r.run_id' : ''})`,
+          AND (l.execution_date = r.execution_date${byRun ? ' OR l.run_id = r.run_id' : ''}) AND ${beside.brought('log', 'l')}`,
     );
   }
   if (has('sla_miss')) {
     await client.query(
-      `DELETE FROM ${table('sla_miss')} s USING ${RUNS} r WHERE s.dag_id = r.dag_id AND s.execution_date = r.execution_date`,
+      `DELETE FROM ${table('sla_miss')} s USING ${RUNS} r WHERE s.dag_id = r.dag_id AND s.execution_date = r.execution_date
+          AND ${beside.brought('sla_miss', 's')}`,
     );
   }
   const counted = await client.query<{ tasks: string }>(
@@ -45,6 +49,7 @@ export async function excludeRuns(
   if (has('dataset_event')) {
     await client.query(
       `DELETE FROM ${table('dataset_event')} e USING ${RUNS} r WHERE e.source_dag_id = r.dag_id AND e.source_run_id = r.run_id
+          AND ${beside.brought('dataset_event', 'e')}
           AND NOT EXISTS (SELECT 1 FROM ${table('dagrun_dataset_event')} u WHERE u.event_id = e.id)`,
     );
   }
@@ -72,13 +77,18 @@ async function listSkippedRuns(client: Client, schema: string): Promise<void> {
 /**
  * The next run of a DAG is the earliest that is left out, unless a later one stays: Airflow computes it from the latest
  * run at the next parse (DAG.bulk_write_to_db, airflow/models/dag.py), and a scheduler that is quicker than the parser
- * must not skip that interval. Called once runs were excluded and the DAGs are there.
+ * must not skip that interval. A schedule that has gone on in the target is left alone. Called once runs were excluded and
+ * the DAGs are there.
  */
-export async function pointScheduleBack(client: Client, schema: string): Promise<void> {
+export async function pointScheduleBack(
+  client: Client,
+  schema: string,
+  { ownSchedule }: Pick<Beside, 'ownSchedule'>,
+): Promise<void> {
   await client.query(
     `UPDATE ${quoteTable(schema, 'dag')} d
         SET next_dagrun = e.execution_date, next_dagrun_data_interval_start = e.data_interval_start,
             next_dagrun_data_interval_end = e.data_interval_end, next_dagrun_create_after = e.data_interval_end
-       FROM ${SKIPPED} e WHERE d.dag_id = e.dag_id`,
+       FROM ${SKIPPED} e WHERE d.dag_id = e.dag_id AND (${ownSchedule('d')}) IS NOT TRUE`,
   );
 }

@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
 import type { ResolvedTable } from '../../versions/registry.ts';
+import type { Beside } from '../beside.ts';
 import type { InFlightPolicy, TimeLimit } from '../plans.ts';
 import { excludeRuns, pointScheduleBack } from './exclude.ts';
 import { failRuns } from './fail.ts';
@@ -32,6 +33,7 @@ export interface InFlightWish {
   /** What this restore loads. */
   readonly tables: readonly ResolvedTable[];
   readonly now: Date;
+  readonly beside: Beside;
   /** Schema of `dag` and `serialized_dag`, where it is another one than that of the runs. */
   readonly dagSchema?: string;
 }
@@ -57,9 +59,10 @@ export async function settleInFlight(
     });
   const nothing = { runs: 0, tasks: 0 };
 
-  const excluded = wish.policy === 'exclude' ? await excludeRuns(client, schema, wish.tables) : nothing;
+  const excluded =
+    wish.policy === 'exclude' ? await excludeRuns(client, schema, wish.tables, wish.beside) : nothing;
   if (wish.policy === 'exclude' && wish.dagSchema === undefined && loaded.has('dag')) {
-    await pointScheduleBack(client, schema);
+    await pointScheduleBack(client, schema, wish.beside);
   }
   const failed =
     wish.policy === 'fail'

@@ -1,5 +1,6 @@
 import { lookAtRestored } from '../aftermath.ts';
 import type { Found } from '../aftermath.ts';
+import { besideOf } from '../beside.ts';
 import { keepPauseStates, notePauseStates } from '../carriers.ts';
 import { unsealed } from '../copy-stage.ts';
 import { pointScheduleBack } from '../in-flight/exclude.ts';
@@ -30,7 +31,7 @@ export async function exchange(
 ): Promise<Exchanged> {
   const { client, state, manifest, ctx } = load;
   const { live } = plan.place;
-  const staged: LoadContext = { ...load, staged: true };
+  const staged: LoadContext = { ...load, allStaged: true };
   await notePauseStates(client, live);
   const mergedTables = new Map<string, LoadedTable>();
   for (const table of merged) {
@@ -62,7 +63,7 @@ export async function exchange(
   const carried = await carryLiveRows(load, plan);
   await exchangeTables(client, plan);
   const carryingDags = await keepPauseStates(load);
-  if (excluded) await pointScheduleBack(client, live);
+  if (excluded) await pointScheduleBack(client, live, besideOf(load));
   await liftSequences(ctx, client, state, [...plan.tables, ...merged]);
   return { carried: { ...carried, found }, mergedTables, carryingDags };
 }

@@ -7,6 +7,7 @@ import { LEFT_OUT, leavesRowsOut } from '../left-out.ts';
 import { parentIds } from '../load-context.ts';
 import type { LoadContext, LoadedTable } from '../load-context.ts';
 import { loadTable, mapParent, stageTable } from '../load-tables.ts';
+import { mayHaveOrphans, orphanEventsSql } from '../orphan-events.ts';
 import { objectsOf, wholeTable } from '../sealed/fields.ts';
 import { mapName, stageName } from '../stage.ts';
 import { createSql } from './dress.ts';
@@ -16,6 +17,8 @@ export interface Filled {
   readonly loaded: Map<string, LoadedTable>;
   /** Notes whose author the target does not know, by table. */
   readonly authorless: Map<string, number>;
+  /** Dataset events without their dataset: listed when they are loaded, removed when all is. */
+  orphanEvents: number;
 }
 
 /** Maps of ids are made in one transaction and read in others: there they lie in the shadow, under the temporary name. */
@@ -25,6 +28,10 @@ function sharedMap(place: Place, table: string): string {
 
 function sharedLeftOut(place: Place): string {
   return quoteTable(place.shadow, 'lifeboat_left_out');
+}
+
+export function orphanList(place: Place): string {
+  return quoteTable(place.shadow, 'lifeboat_orphan_events');
 }
 
 /** What the ids of merged tables and users become, as the target is now. The swap looks again. */
@@ -63,6 +70,10 @@ export async function fillTable(
     );
   }
   await share(load, place, table);
+  if (mayHaveOrphans(load, table)) {
+    const listed = await client.query(`CREATE TABLE ${orphanList(place)} AS ${orphanEventsSql(load)}`);
+    filled.orphanEvents = listed.rowCount ?? 0;
+  }
   if (borrowed.length > 0) await client.query(`DROP VIEW ${borrowed.join(', ')}`);
   load.progress.add(table.name, stored.rows, 0);
   const seconds = (ctx.now().getTime() - started) / 1000;
@@ -72,8 +83,8 @@ export async function fillTable(
 
 /** Makes what earlier transactions shared visible under the temporary names that the loading functions know. */
 async function borrow(load: LoadContext, place: Place, table: ResolvedTable): Promise<readonly string[]> {
-  const parents = [...new Set(Object.values(table.references))].filter((parent) =>
-    ['mapped', 'looked-up'].includes(parentIds(load, parent)),
+  const parents = [...new Set(Object.values(table.references))].filter(
+    (parent) => ['mapped', 'looked-up'].includes(parentIds(load, parent)) || mayHaveOrphans(load, table),
   );
   const views = parents.map((parent): [string, string] => [mapName(parent), sharedMap(place, parent)]);
   if (load.leftOutRuns.length > 0 && leavesRowsOut(load, table)) views.push([LEFT_OUT, sharedLeftOut(place)]);

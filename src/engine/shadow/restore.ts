@@ -10,12 +10,14 @@ import { stageTable } from '../load-tables.ts';
 import { lockTables } from '../locks.ts';
 import type { HeldLocks } from '../locks.ts';
 import type { Manifest } from '../manifest.ts';
+import { removeEvents } from '../orphan-events.ts';
 import { createLoad, createSecrets, mergeOf } from '../restore-parts.ts';
 import type { Work } from '../restore-parts.ts';
 import type { Preview } from '../restore-preview.ts';
 import { findUnreadableSecrets } from '../unreadable.ts';
 import { addFound, exchange } from './exchange.ts';
 import type { Exchanged } from './exchange.ts';
+import { orphanList } from './fill.ts';
 import type { Filled } from './fill.ts';
 import { shadowJobs } from './jobs.ts';
 import type { ShadowPlan } from './jobs.ts';
@@ -68,12 +70,13 @@ export async function restoreViaShadow(
   }
   const message = `Loading ${tables.length} tables beside the live ones`;
   ctx.report({ event: 'phase', phase: 'load', message });
-  const filled: Filled = { loaded: new Map(), authorless: new Map() };
+  const filled: Filled = { loaded: new Map(), authorless: new Map(), orphanEvents: 0 };
   await runJobs(ctx, request.environment, shadowJobs(plan, load, filled), {
     connections: request.jobs ?? 2,
     owner: plan.owner,
     signal: ctx.signal,
   });
+  await dropOrphans(load, plan, filled);
   const settled = await settleShadow(load, plan, request);
   const merged = tables.filter(({ restore }) => restore.kind === 'merge');
   const merging: LoadContext = { ...load, ids: new Map(load.ids) };
@@ -130,6 +133,12 @@ function lockAll(
   return lockTables(ctx, client, place.live, wishes, { attemptMs: ATTEMPT_MS, giveUpMs: GIVE_UP_MS });
 }
 
+async function dropOrphans(load: LoadContext, { place }: ShadowPlan, filled: Filled): Promise<void> {
+  if (filled.orphanEvents === 0) return;
+  const { loaded } = await removeEvents(load, [...filled.loaded.values()], orphanList(place));
+  for (const one of loaded) filled.loaded.set(one.table, one);
+}
+
 interface Outcome {
   readonly tables: readonly ResolvedTable[];
   readonly plan: ShadowPlan;
@@ -168,6 +177,7 @@ async function report(
         ? null
         : [...(await findUnreadableSecrets(client, live, secretTables, keys)), ...settled.unreadable],
     notesWithoutUser: [...filled.authorless.values()].reduce((sum, notes) => sum + notes, 0),
+    eventsWithoutDataset: filled.orphanEvents,
     keptRuns: load.state.liveRuns.map(runLabel),
     leftOutRuns: load.leftOutRuns,
     carryingDags,

@@ -2,6 +2,7 @@ import { quoteIdent, quoteTable } from '../../db/introspect.ts';
 import { lookAtRestored } from '../aftermath.ts';
 import type { Found } from '../aftermath.ts';
 import type { RestoreRequest } from '../api.ts';
+import { besideOf } from '../beside.ts';
 import { endBackupsRun } from '../carriers.ts';
 import { settleInFlight } from '../in-flight/in-flight.ts';
 import type { InFlightResult } from '../in-flight/in-flight.ts';
@@ -38,6 +39,7 @@ export async function settleShadow(
       tables: plan.tables,
       now: ctx.now(),
       dagSchema: live,
+      beside: besideOf(load),
     }),
   );
   const secretTables = plan.tables.filter((table) => table.secrets.length > 0);
