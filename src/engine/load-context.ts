@@ -33,8 +33,6 @@ export interface LoadContext {
   readonly choice?: Choice;
   /** Rows of the past are written to a schema of their own, beside the live tables: see shadow/restore.ts. */
   readonly shadow?: ShadowLoad;
-  /** All stages are made beforehand: nothing is read from the storage any more. */
-  readonly allStaged?: true;
   /** Rows that stay in a table of the target after cleanup. */
   readonly kept: (table: string) => number;
   /** Filled as tables are loaded, read by the tables that refer to them. */

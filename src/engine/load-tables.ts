@@ -63,7 +63,10 @@ export async function loadTable(
   if (restore.kind === 'merge' && restore.existing === 'schedule') return loadDags(load, table, stored);
   const moved = await mapParent(load, table);
   if (restore.kind === 'lookup') return { table: table.name, rows: 0, moved: 0 };
-  if (moved === undefined) return insertMissing(load, table, stored);
+  if (moved === undefined) {
+    const inserted = await load.client.query(insertMissingSql(load, table, stored));
+    return { table: table.name, rows: inserted.rowCount ?? 0, moved: 0 };
+  }
   return { table: table.name, moved, ...(await mergeRows(load, table, stored, restore.existing)) };
 }
 
@@ -117,9 +120,8 @@ function needsStage(load: LoadContext, table: ResolvedTable, issued: number): bo
   return table.added.some(({ name, value }) => (live?.columns.get(name)?.defaultSql ?? 'NULL') !== value);
 }
 
-/** Brings the rows of the backup into the stage, unless that was done beforehand. */
+/** Brings the rows of the backup into the stage. */
 export async function stageTable(load: LoadContext, table: ResolvedTable): Promise<void> {
-  if (load.allStaged) return;
   load.staged.add(table.name);
   if (!load.choice) await copyToStage(load, table);
   // Without statistics the planner joins a million rows as if they were ten.
@@ -175,15 +177,8 @@ function takenBeside(load: LoadContext, table: ResolvedTable): { readonly taken?
 }
 
 /** Rows without an id of their own: those that the target lacks. */
-async function insertMissing(
-  load: LoadContext,
-  table: ResolvedTable,
-  stored: ManifestTable,
-): Promise<LoadedTable> {
-  const inserted = await load.client.query(
-    `${insertStatement(insertInput(load, table, stored))} ON CONFLICT DO NOTHING`,
-  );
-  return { table: table.name, rows: inserted.rowCount ?? 0, moved: 0 };
+export function insertMissingSql(load: LoadContext, table: ResolvedTable, stored: ManifestTable): string {
+  return `${insertStatement(insertInput(load, table, stored))} ON CONFLICT DO NOTHING`;
 }
 
 /** Above every id on either side. */

@@ -119,16 +119,21 @@ export async function correctReferences(
   tables: readonly ResolvedTable[],
   parents: readonly ResolvedTable[],
 ): Promise<void> {
-  for (const parent of parents) {
-    const changed = `${sharedMap(place, parent.name)} e JOIN ${mapName(parent.name)} f USING (lb_old) WHERE e.lb_new <> f.lb_new`;
-    const { rowCount } = await client.query(`SELECT FROM ${changed} LIMIT 1`);
-    if (rowCount === 0) continue;
+  const changed = (name: string): string =>
+    `${sharedMap(place, name)} e JOIN ${mapName(name)} f USING (lb_old) WHERE e.lb_new <> f.lb_new`;
+  if (parents.length === 0) return;
+  const { rows } = await client.query<{ name: string }>(
+    parents
+      .map(({ name }) => `SELECT ${quoteLiteral(name)} AS name WHERE EXISTS (SELECT FROM ${changed(name)})`)
+      .join(' UNION ALL '),
+  );
+  for (const parent of rows) {
     for (const table of tables) {
       for (const [column, name] of Object.entries(table.references)) {
         if (name !== parent.name) continue;
         await client.query(
           `UPDATE ${quoteTable(place.shadow, table.name)} c SET ${quoteIdent(column)} = m.lb_now
-             FROM (SELECT e.lb_new AS lb_then, f.lb_new AS lb_now FROM ${changed}) m WHERE c.${quoteIdent(column)} = m.lb_then`,
+             FROM (SELECT e.lb_new AS lb_then, f.lb_new AS lb_now FROM ${changed(name)}) m WHERE c.${quoteIdent(column)} = m.lb_then`,
         );
       }
     }

@@ -14,14 +14,14 @@ import { removeEvents } from '../orphan-events.ts';
 import { createLoad, createSecrets, mergeOf } from '../restore-parts.ts';
 import type { Work } from '../restore-parts.ts';
 import type { Preview } from '../restore-preview.ts';
-import { findUnreadableSecrets } from '../unreadable.ts';
 import { addFound, exchange } from './exchange.ts';
-import type { Exchanged } from './exchange.ts';
-import { orphanList } from './fill.ts';
+import type { Exchanged, Prepared } from './exchange.ts';
+import { orphanList, sharedTables } from './fill.ts';
 import type { Filled } from './fill.ts';
 import { shadowJobs } from './jobs.ts';
 import type { ShadowPlan } from './jobs.ts';
 import { countGone, lookAgain, refuseChanged } from './look-again.ts';
+import { rehearseMerge } from './merge.ts';
 import { planShadow, shadowLoad, storedOf } from './plan.ts';
 import { settleShadow } from './settle.ts';
 import type { Settled } from './settle.ts';
@@ -83,6 +83,13 @@ export async function restoreViaShadow(
   for (const table of merged) if (storedOf(manifest, table.name)) await stageTable(merging, table);
   const rekeyed = secrets.finish();
   load.progress.end();
+  const prepared: Prepared = {
+    merged,
+    rehearsed: await rehearseMerge(merging, merged, request.fernetKeys),
+    keys: request.fernetKeys,
+    helpers: await sharedTables(lead, plan.place),
+    excluded: settled.inFlight?.policy === 'exclude' && merged.some(({ name }) => name === 'dag'),
+  };
 
   ctx.report({ event: 'phase', phase: 'finish', message: 'Exchanging the tables' });
   await keepMaintenanceOut(lead, plan);
@@ -90,10 +97,9 @@ export async function restoreViaShadow(
   const deleted = request.clean ? await countGone(lead, plan, load) : 0;
   const locks = await lockAll(ctx, lead, plan, merged);
   await lookAgain(lead, request, manifest, preview, plan);
-  const skipped = settled.inFlight?.policy === 'exclude' && merged.some(({ name }) => name === 'dag');
-  const exchanged = await exchange(merging, plan, merged, skipped);
+  const exchanged = await exchange(merging, plan, prepared);
   return {
-    ...(await report(lead, request, load, { tables, plan, filled, settled, exchanged })),
+    ...(await report(lead, load, { tables, plan, filled, settled, exchanged })),
     deleted,
     secrets: rekeyed,
     locks,
@@ -149,7 +155,6 @@ interface Outcome {
 
 async function report(
   client: Client,
-  request: RestoreRequest,
   load: LoadContext,
   { tables, plan, filled, settled, exchanged }: Outcome,
 ): Promise<Omit<Work, 'deleted' | 'secrets' | 'locks'>> {
@@ -163,8 +168,6 @@ async function report(
     const rows = one.rows - (carried.gone.get(table.name) ?? 0);
     return [{ ...one, rows, moved: one.moved + (carried.moved.get(table.name) ?? 0) }];
   });
-  const secretTables = tables.filter((table) => table.restore.kind === 'merge' && table.secrets.length > 0);
-  const keys = request.fernetKeys;
   return {
     tables: loaded.map(({ table, rows, moved }) => ({ table, rows, moved })),
     rows: loaded.reduce((sum, table) => sum + table.rows, 0),
@@ -173,9 +176,7 @@ async function report(
     ...(await judgeRestored(client, live, addFound(settled.found, carried.found))),
     inFlight: settled.inFlight,
     unreadableSecrets:
-      keys.length === 0
-        ? null
-        : [...(await findUnreadableSecrets(client, live, secretTables, keys)), ...settled.unreadable],
+      exchanged.unreadable === undefined ? null : [...exchanged.unreadable, ...settled.unreadable],
     notesWithoutUser: [...filled.authorless.values()].reduce((sum, notes) => sum + notes, 0),
     eventsWithoutDataset: filled.orphanEvents,
     keptRuns: load.state.liveRuns.map(runLabel),
