@@ -45,14 +45,15 @@ export function targetOf(database: Pick<TestDatabase, 'url'>, schema = 'public')
 }
 
 export const WAYS: readonly RestoreWay[] = ['in-place', 'shadow'];
-let way: RestoreWay = 'in-place';
+/** As the command line has it: undefined is the engine's own choice. */
+let way: RestoreWay | undefined;
 
 /** All restores of a test, or of a group of them, go this way. */
 export function useWay(via: RestoreWay): void {
   beforeEach(() => {
     way = via;
     return () => {
-      way = 'in-place';
+      way = undefined;
     };
   });
 }
@@ -94,7 +95,7 @@ export async function restoreInto(
     // The fixtures hold tasks that were killed while they ran.
     ignoreRunning: true,
     dryRun: false,
-    via: way,
+    ...(way ? { via: way } : {}),
     confirm: () => Promise.resolve(true),
     ...request,
   });

@@ -13,7 +13,7 @@ export interface Way {
 }
 
 /** What a restore does when nobody asks for a way. */
-const DEFAULT_WAY: RestoreWay = 'in-place';
+const DEFAULT_WAY: RestoreWay = 'shadow';
 
 /** Rows that stay are carried over while everybody waits: so many take a fraction of a second. */
 const MOST_CARRIED = 20_000;
