@@ -1,5 +1,6 @@
 import type { DatabaseTarget } from '../db/target.ts';
 import type { Storage } from '../storage/storage.ts';
+import type { DrillFindings } from './drill-record.ts';
 import type { Report } from './events.ts';
 import type { InFlightResult } from './in-flight/in-flight.ts';
 import type { Manifest, SecretsMode } from './manifest.ts';
@@ -168,6 +169,28 @@ export interface RestoreResult {
     };
     readonly seconds: number;
   };
+}
+
+/** As in RestoreRequest; nothing is asked, because nothing changes. */
+export type DrillRequest = Pick<
+  RestoreRequest,
+  | 'environment'
+  | 'backup'
+  | 'variables'
+  | 'connections'
+  | 'inFlight'
+  | 'fernetKeys'
+  | 'sourceFernetKeys'
+  | 'unreadable'
+  | 'encryptClear'
+  | 'identities'
+  | 'carriedBy'
+  | 'jobs'
+>;
+
+export interface DrillResult extends DrillFindings {
+  /** False: the storage would not have it. */
+  readonly recorded: boolean;
 }
 
 export interface CleanupRequest {

@@ -28,7 +28,7 @@ import { previewRestore } from './restore-preview.ts';
 import type { Preview } from './restore-preview.ts';
 import { liftSequences } from './sequences.ts';
 import { beginWork, withSession } from './session.ts';
-import { dropShadow, removeDebris } from './shadow/debris.ts';
+import { removeDebris, tidyShadow } from './shadow/debris.ts';
 import { newShadow, restoreViaShadow } from './shadow/restore.ts';
 import { mapName, stageName } from './stage.ts';
 import { readTargetState } from './target-state.ts';
@@ -93,14 +93,7 @@ async function tidyAfter<T>(
   try {
     return await work;
   } catch (error) {
-    await dropShadow(ctx, environment, schema).catch(() => {
-      ctx.report({
-        event: 'warning',
-        code: 'shadow-left',
-        message: `The schema ${schema} is left behind in ${environment.name}; the tables of Airflow are as they were.`,
-        next: 'The next restore removes it.',
-      });
-    });
+    await tidyShadow(ctx, environment, schema);
     throw error;
   }
 }
