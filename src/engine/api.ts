@@ -49,6 +49,8 @@ export interface BackupRequest {
   readonly excludeTables?: readonly string[];
   readonly jobs: number;
   readonly compression: Compression;
+  /** Bytes a second that all connections together read from the server at most, before compression; no limit when absent. */
+  readonly maxRate?: number;
   readonly label?: string;
   /** The task that this process runs in; the manifest names it when the source has its run. */
   readonly carriedBy?: CarryingTask;
@@ -71,6 +73,8 @@ export interface BackupResult {
   readonly secrets: BackupPlanSecrets;
   /** Ids of incomplete backups seen in the storage. */
   readonly debris: readonly string[];
+  /** Bytes a second that were read at most; null: no limit. */
+  readonly maxRate: number | null;
 }
 
 /** Asked once, after the plan was reported and before anything changes; false refuses (14). */
