@@ -16,7 +16,7 @@ import { createDatabase, type TestDatabase } from '../helpers/databases.ts';
 import { databaseFingerprint } from '../helpers/fingerprint.ts';
 import { FIXTURE_FERNET_KEY } from '../helpers/fixtures.ts';
 import { backUp, engine, failureOf, restoreInto, storageContent, targetOf } from './engine.ts';
-import { liveLife, RUN } from './live-life.ts';
+import { atLoadOf, liveLife, RUN } from './live-life.ts';
 import { otherHistory } from './other-history.ts';
 
 /** "life" in ASCII. */
@@ -261,6 +261,33 @@ test('a reference within the shadow that leads nowhere fails while it loads', as
   const result = await drillIn(ctx, source);
   expect(result.failure).toMatchObject({ kind: 'failed', phase: 'load' });
   await expectNoShadow(await source.client());
+});
+
+test('rows that are missing when they are counted fail it, with the table', async () => {
+  const source = await createDatabase();
+  const client = await source.client();
+  const inner = createMemoryStorage();
+  await backUp(engine({ storage: inner }), source);
+  const storage = atLoadOf(inner, 'dagrun_dataset_event', async () => {
+    for (;;) {
+      const { rows } = await client.query<{ name: string }>(
+        `SELECT format('%I.log', nspname) AS name FROM pg_namespace n WHERE nspname LIKE 'lifeboat%' AND to_regclass(format('%I.log', nspname)) IS NOT NULL`,
+      );
+      const name = rows[0]?.name;
+      if (name !== undefined) {
+        await client.query(`DELETE FROM ${name} WHERE id = (SELECT max(id) FROM ${name})`);
+        return;
+      }
+      await sleep(10);
+    }
+  });
+  storage.begin();
+  const result = await drillIn(engine({ storage }), source);
+  expect(result.failure).toMatchObject({
+    kind: 'failed',
+    phase: 'load',
+    message: expect.stringMatching(/other rows than the backup: log \d+ instead of \d+\./) as string,
+  });
 });
 
 test('secrets that the target’s key does not read end it as they end a restore', async () => {
