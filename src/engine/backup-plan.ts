@@ -15,6 +15,7 @@ export function planBackup(input: {
   readonly items: readonly CopyItem[];
   readonly jobs: number;
   readonly compression: string;
+  readonly maxRate: number | null;
   readonly secrets: Pick<PlannedSecrets, 'leftOut' | 'plan' | 'warnings'>;
 }): BackupPlan {
   const { detected, chosen, selection, items, secrets } = input;
@@ -24,6 +25,7 @@ export function planBackup(input: {
     source: detected.facts,
     jobs: input.jobs,
     compression: input.compression,
+    maxRate: input.maxRate,
     tables: selection.tables.map(({ name }) => {
       const own = items.filter((item) => item.table.name === name);
       const addedFor = selection.addedFor.get(name);

@@ -33,6 +33,14 @@ export interface InsertInput {
 /** INSERT … SELECT from the stage, with every id and reference translated. Pure: returns the statement. */
 export function insertStatement(input: InsertInput): string {
   const { schema, table, columns } = input;
+  // Only the primary key or another unique key can be in the way, and then the target's row is the one that stays.
+  return `INSERT INTO ${quoteTable(schema, table.name)} (${columns.map(quoteIdent).join(', ')})
+    ${comingRows(input)}`;
+}
+
+/** The rows as they go in: a SELECT of the columns, in their order and without names. Pure. */
+export function comingRows(input: InsertInput): string {
+  const { table, columns } = input;
   const joins: string[] = [];
   if (input.mapOwnId) {
     joins.push(`LEFT JOIN ${mapName(table.name)} own ON own.lb_old = s.${quoteIdent(table.serial ?? 'id')}`);
@@ -44,9 +52,7 @@ export function insertStatement(input: InsertInput): string {
     return rewritten(input, column, referenceExpression(input, column, joins));
   });
   const where = input.onlyUnmatched ? 'WHERE NOT coalesce(own.lb_matched, false)' : '';
-  // Only the primary key or another unique key can be in the way, and then the target's row is the one that stays.
-  return `INSERT INTO ${quoteTable(schema, table.name)} (${columns.map(quoteIdent).join(', ')})
-    SELECT ${expressions.join(', ')} FROM ${stageName(table.name)} s ${joins.join(' ')} ${where}`;
+  return `SELECT ${expressions.join(', ')} FROM ${stageName(table.name)} s ${joins.join(' ')} ${where}`;
 }
 
 function referenceExpression(input: InsertInput, column: string, joins: string[]): string {

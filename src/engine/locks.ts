@@ -22,7 +22,7 @@ const GIVE_UP_MS = 60_000;
 const ATTEMPT_MS = 400;
 
 /**
- * One restore or cleanup per environment, for as long as this transaction lives: the server drops the lock with it,
+ * One restore, cleanup or drill per environment, for as long as this transaction lives: the server drops the lock with it,
  * whatever happens to this process.
  *
  * @throws LifeboatError 'locked' that names the holder.
@@ -48,7 +48,7 @@ export async function lockEnvironment(client: Client, name: string): Promise<voi
   const who = row
     ? `${row.app || 'an unnamed client'} (server process ${row.pid}${row.addr === null ? '' : ` from ${row.addr}`}, for ${row.age ?? 0} s)`
     : 'a process that has just ended';
-  throw new LifeboatError('locked', `Another restore or cleanup is at work in ${name}: ${who}.`, {
+  throw new LifeboatError('locked', `Another restore, cleanup or drill is at work in ${name}: ${who}.`, {
     next: row
       ? `Wait for it. If that process is gone for good, end it with SELECT pg_terminate_backend(${row.pid}).`
       : 'Try again.',

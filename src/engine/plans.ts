@@ -64,6 +64,8 @@ export interface BackupPlan {
   readonly source: EnvironmentFacts;
   readonly jobs: number;
   readonly compression: string;
+  /** Bytes a second that all connections together read at most, before compression; null: no limit. */
+  readonly maxRate: number | null;
   readonly tables: readonly BackupPlanTable[];
   readonly leftOut: readonly LeftOut[];
   readonly secrets: BackupPlanSecrets;

@@ -7,6 +7,7 @@ const COMMANDS = [
   'show',
   'verify',
   'diff',
+  'drill',
   'restore',
   'activate',
   'cleanup',
@@ -20,11 +21,22 @@ const COMMANDS = [
 
 /** Every flag that a command has of its own, which its help must list and no other. */
 const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> = {
-  backup: ['tables', 'exclude-tables', 'jobs', 'compression', 'label', 'secrets', 'seal-to', 'dry-run'],
+  backup: [
+    'tables',
+    'exclude-tables',
+    'jobs',
+    'compression',
+    'max-rate',
+    'label',
+    'secrets',
+    'seal-to',
+    'dry-run',
+  ],
   list: [],
   show: [],
   verify: ['identity-file'],
   diff: ['tables', 'identity-file'],
+  drill: ['variables', 'connections', 'in-flight', 'unreadable', 'encrypt-clear', 'jobs', 'identity-file'],
   restore: [
     'clean',
     'variables',
@@ -75,6 +87,7 @@ const USES: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> = {
   show: STORAGE,
   verify: [...ENVIRONMENT, ...STORAGE],
   diff: [...ENVIRONMENT, ...STORAGE],
+  drill: [...ENVIRONMENT, ...STORAGE],
   restore: [...ENVIRONMENT, ...STORAGE],
   activate: [...ENVIRONMENT, ...STORAGE],
   cleanup: ENVIRONMENT,

@@ -3,7 +3,18 @@ import type { InFlightPolicy, MergeStrategy, PauseState, RestoreWay } from '../.
 import type { Command, CommandInput, Outcome } from '../command.ts';
 import { confirm } from '../confirm.ts';
 import { liveRequest, openEnvironment, requireNamedEnvironment, withEngine } from '../context.ts';
-import { DRY_RUN, IDENTITY_FILE, IGNORE_RUNNING, KEEP_RUN, strategyFlag, YES } from '../flags.ts';
+import {
+  DRY_RUN,
+  ENCRYPT_CLEAR,
+  IDENTITY_FILE,
+  IGNORE_RUNNING,
+  IN_FLIGHT,
+  KEEP_RUN,
+  restoreJobs,
+  strategyFlag,
+  UNREADABLE,
+  YES,
+} from '../flags.ts';
 import { identitiesOf } from '../identities.ts';
 import { counted } from '../text/units.ts';
 
@@ -33,15 +44,7 @@ export const restoreCommand: Command = {
       fallback: 'backup',
       describe: 'DAGs get the pause state of the backup, are all paused until lifeboat activate, or stay',
     },
-    {
-      name: 'in-flight',
-      kind: 'text',
-      group: GROUP,
-      choices: ['resume', 'fail', 'exclude'],
-      fallback: 'resume',
-      describe:
-        'Unfinished runs go on with what had not ended, end as failed with a note, or are left out with all that is theirs',
-    },
+    IN_FLIGHT,
     {
       name: 'tables',
       kind: 'list',
@@ -68,19 +71,8 @@ export const restoreCommand: Command = {
       describe:
         'Only runs that started at most this long before the backup was made, such as 30d or 12h, and those that had not ended',
     },
-    {
-      name: 'unreadable',
-      kind: 'text',
-      group: GROUP,
-      choices: ['keep'],
-      describe: 'Restore secrets that no known key reads as they are, when the target has another Fernet key',
-    },
-    {
-      name: 'encrypt-clear',
-      kind: 'switch',
-      group: GROUP,
-      describe: 'Encrypt secrets that the source stored in clear with the target’s Fernet key',
-    },
+    UNREADABLE,
+    ENCRYPT_CLEAR,
     {
       name: 'via',
       kind: 'text',
@@ -89,13 +81,7 @@ export const restoreCommand: Command = {
       describe:
         'Load into tables beside the live ones, exchanged in the last moments, or into the live ones, locked meanwhile',
     },
-    {
-      name: 'jobs',
-      kind: 'count',
-      group: GROUP,
-      fallback: 2,
-      describe: 'Connections that load beside each other, via shadow',
-    },
+    restoreJobs('Connections that load beside each other, via shadow'),
     IDENTITY_FILE,
     KEEP_RUN,
     IGNORE_RUNNING,

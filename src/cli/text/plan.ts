@@ -58,7 +58,7 @@ function backupPlanText(plan: BackupPlan, style: Style): string {
   ] as const;
   return sections([
     environmentLines('Source', plan.source, style),
-    `${style.bold('Plan: back up')} ${counted(plan.tables.length, 'table')} over ${counted(plan.jobs, 'connection')}, ${plan.compression}`,
+    `${style.bold('Plan: back up')} ${counted(plan.tables.length, 'table')} over ${counted(plan.jobs, 'connection')}, ${plan.compression}${plan.maxRate === null ? '' : `, at most ${bytes(plan.maxRate)} a second`}`,
     table(columns, rows, style),
     plan.secrets.recoverableWith === 'none' ? '' : labelled(style.bold, 'Secrets:', plan.secrets.says, style),
     warningLines(plan.warnings, style),

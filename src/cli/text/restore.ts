@@ -49,7 +49,9 @@ function stateFacts(loaded: Loaded, plan: RestoreResult['plan']): string {
   ]);
 }
 
-function inFlightFacts({ inFlight }: Loaded): readonly (readonly [string, string])[] {
+export function inFlightFacts({
+  inFlight,
+}: Pick<Loaded, 'inFlight'>): readonly (readonly [string, string])[] {
   if (inFlight === null) return [];
   const done = [
     inFlight.resumedRuns > 0 ? `${counted(inFlight.resumedRuns, 'run')} to go on with` : '',
@@ -63,7 +65,7 @@ function inFlightFacts({ inFlight }: Loaded): readonly (readonly [string, string
   return done.length === 0 ? [] : [[`In flight (${inFlight.policy})`, done.join(', ')]];
 }
 
-function secretFacts({ secrets }: Loaded): readonly (readonly [string, string])[] {
+export function secretFacts({ secrets }: Pick<Loaded, 'secrets'>): readonly (readonly [string, string])[] {
   const done = [
     secrets.reencrypted > 0 ? `${count(secrets.reencrypted)} written anew for the target’s Fernet key` : '',
     secrets.encrypted > 0 ? `${count(secrets.encrypted)} that were in clear encrypted` : '',
@@ -90,7 +92,7 @@ function liveFacts(
   ];
 }
 
-function byState(counts: Readonly<Record<string, number>>): string {
+export function byState(counts: Readonly<Record<string, number>>): string {
   const states = Object.entries(counts).filter(([, rows]) => rows > 0);
   if (states.length === 0) return 'none';
   return states.map(([state, rows]) => `${count(rows)} ${state}`).join(', ');

@@ -15,7 +15,7 @@ const ATTEMPT_MS = 60;
 const ATTEMPTS = 60;
 
 /**
- * Removes what killed restores left behind. The caller holds the lock of the environment, so that no owner lives; its
+ * Removes what killed restores and drills left behind. The caller holds the lock of the environment, so that no owner lives; its
  * server processes may still be at the last thing they were told, and are waited for.
  *
  * @returns names of the schemas that were removed
@@ -38,11 +38,7 @@ export async function removeDebris(
 }
 
 /** Drops a shadow on a connection of its own, also after the user has asked to stop. */
-export async function dropShadow(
-  ctx: EngineContext,
-  environment: DatabaseTarget,
-  schema: string,
-): Promise<void> {
+async function dropShadow(ctx: EngineContext, environment: DatabaseTarget, schema: string): Promise<void> {
   await withClient(environment, { applicationName: applicationName(ctx, 'tidying') }, async (client) => {
     await client.query(`SET lock_timeout = ${ATTEMPT_MS}`);
     for (let attempt = 1; ; attempt++) {
@@ -56,5 +52,21 @@ export async function dropShadow(
         await new Promise((resolve) => setTimeout(resolve, 100 + Math.random() * 100));
       }
     }
+  });
+}
+
+/** Drops a shadow that is of no more use, or says that it could not be: the server may be gone, or somebody reads it. */
+export async function tidyShadow(
+  ctx: EngineContext,
+  environment: DatabaseTarget,
+  schema: string,
+): Promise<void> {
+  await dropShadow(ctx, environment, schema).catch(() => {
+    ctx.report({
+      event: 'warning',
+      code: 'shadow-left',
+      message: `The schema ${schema} is left behind in ${environment.name}; the tables of Airflow are as they were.`,
+      next: 'The next restore or drill removes it.',
+    });
   });
 }

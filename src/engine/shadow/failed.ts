@@ -3,7 +3,7 @@ import { isLifeboatError } from '../../errors.ts';
 import type { EngineContext } from '../api.ts';
 import type { Manifest } from '../manifest.ts';
 import { checkParts } from '../verify-parts.ts';
-import { dropShadow } from './debris.ts';
+import { tidyShadow } from './debris.ts';
 
 interface Failure {
   readonly schema: string;
@@ -23,14 +23,7 @@ export async function explainFailure(
   environment: DatabaseTarget,
   { schema, manifest, error }: Failure,
 ): Promise<never> {
-  await dropShadow(ctx, environment, schema).catch(() => {
-    ctx.report({
-      event: 'warning',
-      code: 'shadow-left',
-      message: `The schema ${schema} is left behind in ${environment.name}; the tables of Airflow are as they were.`,
-      next: 'The next restore removes it.',
-    });
-  });
+  await tidyShadow(ctx, environment, schema);
   const sqlstate = isLifeboatError(error) ? error.details.sqlstate : undefined;
   // data exceptions, violated constraints
   if (typeof sqlstate === 'string' && /^2[23]/.test(sqlstate)) {

@@ -22,6 +22,8 @@ export interface ShadowPlan {
   readonly owner: string;
   /** Tables of the set whose ids may change on the way. */
   readonly moving: ReadonlySet<string>;
+  /** Only tried: no foreign key to a live table is made, because that would lock it. references.ts asks instead. */
+  readonly drill: boolean;
 }
 
 /** A live client waits this long at most for a lock that a foreign key needs on its table. */
@@ -136,7 +138,7 @@ function linkJobs(
   const later = new Set(linksOfSwap({ place, ...plan }, table).map(({ name }) => name));
   // Those to live tables last: their locks end with this transaction.
   const keys = links({ place, ...plan }, table)
-    .filter(({ name }) => !later.has(name))
+    .filter(({ name, parent }) => !later.has(name) && (!plan.drill || names.has(parent)))
     .toSorted((a, b) => Number(names.has(b.parent)) - Number(names.has(a.parent)));
   if (keys.length === 0) return [];
   const parents = [...new Set(keys.map(({ parent }) => parent))].filter((parent) => names.has(parent));

@@ -14,6 +14,7 @@ export async function planShadow(
   manifest: Manifest,
   state: TargetState,
   tables: readonly ResolvedTable[],
+  drill: boolean,
 ): Promise<ShadowPlan> {
   const set = tables.filter(({ restore }) => restore.kind === 'history');
   const definitions = await readDefinitions(
@@ -35,6 +36,7 @@ export async function planShadow(
     ),
     owner: definitions[0]?.owner ?? '',
     moving,
+    drill,
   };
 }
 

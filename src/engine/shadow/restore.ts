@@ -6,26 +6,20 @@ import { judgeRestored } from '../aftermath.ts';
 import type { EngineContext, RestoreRequest } from '../api.ts';
 import { runLabel } from '../live-rows.ts';
 import type { LoadContext, LoadedTable } from '../load-context.ts';
-import { stageTable } from '../load-tables.ts';
 import { lockTables } from '../locks.ts';
 import type { HeldLocks } from '../locks.ts';
 import type { Manifest } from '../manifest.ts';
-import { removeEvents } from '../orphan-events.ts';
-import { createLoad, createSecrets, mergeOf } from '../restore-parts.ts';
+import { mergeOf } from '../restore-parts.ts';
 import type { Work } from '../restore-parts.ts';
 import type { Preview } from '../restore-preview.ts';
 import { addFound, exchange } from './exchange.ts';
-import type { Exchanged, Prepared } from './exchange.ts';
-import { orphanList, sharedTables } from './fill.ts';
+import type { Exchanged } from './exchange.ts';
 import type { Filled } from './fill.ts';
-import { shadowJobs } from './jobs.ts';
 import type { ShadowPlan } from './jobs.ts';
 import { countGone, lookAgain, refuseChanged } from './look-again.ts';
-import { rehearseMerge } from './merge.ts';
-import { planShadow, shadowLoad, storedOf } from './plan.ts';
-import { settleShadow } from './settle.ts';
+import { storedOf } from './plan.ts';
+import { loadShadow, prepareExchange } from './prepare.ts';
 import type { Settled } from './settle.ts';
-import { runJobs } from './workers.ts';
 
 /** A client of the target waits this long at most for an attempt that fails. */
 const ATTEMPT_MS = 70;
@@ -51,51 +45,16 @@ export async function restoreViaShadow(
   manifest: Manifest,
   { preview, schema }: { readonly preview: Preview; readonly schema: string },
 ): Promise<Work> {
-  const { state, tables } = preview;
-  const plan = await planShadow(lead, schema, manifest, state, tables);
-  const secrets = createSecrets(ctx, request, manifest, preview.opener);
-  const load: LoadContext = {
-    ...createLoad(ctx, request, lead, {
-      manifest,
-      state,
-      tables,
-      chosen: undefined,
-      deleted: plannedDeletes(preview, plan, request.clean),
-      ...secrets.load,
-    }),
-    shadow: shadowLoad(plan, state, request.clean),
-  };
-  for (const { name } of plan.tables) {
-    if (storedOf(manifest, name) && !plan.moving.has(name)) load.ids.set(name, 'kept');
-  }
-  const message = `Loading ${tables.length} tables beside the live ones`;
-  ctx.report({ event: 'phase', phase: 'load', message });
-  const filled: Filled = { loaded: new Map(), authorless: new Map(), orphanEvents: 0 };
-  await runJobs(ctx, request.environment, shadowJobs(plan, load, filled), {
-    connections: request.jobs ?? 2,
-    owner: plan.owner,
-    signal: ctx.signal,
-  });
-  await dropOrphans(load, plan, filled);
-  const settled = await settleShadow(load, plan, request);
-  const merged = tables.filter(({ restore }) => restore.kind === 'merge');
-  const merging: LoadContext = { ...load, ids: new Map(load.ids) };
-  for (const table of merged) if (storedOf(manifest, table.name)) await stageTable(merging, table);
-  const rekeyed = secrets.finish();
-  load.progress.end();
-  const prepared: Prepared = {
-    merged,
-    rehearsed: await rehearseMerge(merging, merged, request.fernetKeys),
-    keys: request.fernetKeys,
-    helpers: await sharedTables(lead, plan.place),
-    excluded: settled.inFlight?.policy === 'exclude' && merged.some(({ name }) => name === 'dag'),
-  };
+  const { tables } = preview;
+  const shadow = await loadShadow(ctx, request, lead, manifest, { preview, schema });
+  const { plan, load, filled } = shadow;
+  const { settled, merging, rekeyed, prepared } = await prepareExchange(shadow, request, tables);
 
   ctx.report({ event: 'phase', phase: 'finish', message: 'Exchanging the tables' });
   await keepMaintenanceOut(lead, plan);
   await refuseChanged(lead, plan);
   const deleted = request.clean ? await countGone(lead, plan, load) : 0;
-  const locks = await lockAll(ctx, lead, plan, merged);
+  const locks = await lockAll(ctx, lead, plan, prepared.merged);
   await lookAgain(lead, request, manifest, preview, plan);
   const exchanged = await exchange(merging, plan, prepared);
   return {
@@ -104,18 +63,6 @@ export async function restoreViaShadow(
     secrets: rekeyed,
     locks,
   };
-}
-
-function plannedDeletes(
-  { state }: Preview,
-  { tables }: ShadowPlan,
-  clean: boolean,
-): ReadonlyMap<string, number> {
-  const deletes = tables.map(({ name }): [string, number] => {
-    const count = state.counts.get(name) ?? { rows: 0, live: 0 };
-    return [name, clean ? count.rows - count.live : 0];
-  });
-  return new Map(deletes);
 }
 
 /** Stops no reader or writer; autovacuum, CREATE INDEX and ALTER TABLE stay out until the commit. */
@@ -137,12 +84,6 @@ function lockAll(
     ...tables.map((table) => ({ table, mode: 'ACCESS EXCLUSIVE' as const })),
   ];
   return lockTables(ctx, client, place.live, wishes, { attemptMs: ATTEMPT_MS, giveUpMs: GIVE_UP_MS });
-}
-
-async function dropOrphans(load: LoadContext, { place }: ShadowPlan, filled: Filled): Promise<void> {
-  if (filled.orphanEvents === 0) return;
-  const { loaded } = await removeEvents(load, [...filled.loaded.values()], orphanList(place));
-  for (const one of loaded) filled.loaded.set(one.table, one);
 }
 
 interface Outcome {
