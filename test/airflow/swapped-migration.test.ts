@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
 import { loadSqlDump } from '../../src/demo/sql-dump.ts';
+import { memoryFolders } from '../helpers/memory-folders.ts';
 import { databaseFingerprint } from '../helpers/fingerprint.ts';
 import { openFixture } from '../helpers/fixtures.ts';
 import type { FixtureKind } from '../helpers/fixtures.ts';
@@ -29,7 +30,7 @@ describe.runIf(release === '2.11.0')(`tables of ${FROM} that a restore exchanged
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'lifeboat-swapped-'));
     releasers.push(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
-    const embedded = await startEmbeddedPostgres();
+    const embedded = await startEmbeddedPostgres({ temporaryFolders: await memoryFolders() });
     server = embedded.url;
     releasers.push(() => embedded.stop(), endAll);
   });
