@@ -1,5 +1,4 @@
 import type { Client } from 'pg';
-import type { DatabaseTarget } from '../db/target.ts';
 import { LifeboatError } from '../errors.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import { countAuthorless, judgeRestored, lookAtRestored } from './aftermath.ts';
@@ -28,12 +27,13 @@ import { previewRestore } from './restore-preview.ts';
 import type { Preview } from './restore-preview.ts';
 import { liftSequences } from './sequences.ts';
 import { beginWork, withSession } from './session.ts';
-import { removeDebris, tidyShadow } from './shadow/debris.ts';
+import { removeDebris } from './shadow/debris.ts';
+import { explainFailure } from './shadow/failed.ts';
 import { newShadow, restoreViaShadow } from './shadow/restore.ts';
 import { mapName, stageName } from './stage.ts';
 import { readTargetState } from './target-state.ts';
 import { findUnreadableSecrets } from './unreadable.ts';
-import { checkParts } from './verify-parts.ts';
+import { checkParts, refuseInconsistent } from './verify-parts.ts';
 
 /**
  * Brings a backup into an environment, in one transaction: checks, cleanup, load, sequences, pause states, commit.
@@ -52,7 +52,8 @@ export async function restore(ctx: EngineContext, request: RestoreRequest): Prom
 
   const shadow = preview.plan.via === 'shadow' ? newShadow() : undefined;
   // In a shadow every part is proven as it is read, and until all are nothing has changed.
-  if (!shadow) {
+  if (shadow) refuseInconsistent(manifest);
+  else {
     ctx.report({
       event: 'phase',
       phase: 'check',
@@ -80,22 +81,10 @@ export async function restore(ctx: EngineContext, request: RestoreRequest): Prom
       };
     },
   );
-  return shadow ? tidyAfter(ctx, request.environment, shadow, session) : session;
-}
-
-/** A restore that failed leaves no schema behind, if the server can be reached; else the next one removes it. */
-async function tidyAfter<T>(
-  ctx: EngineContext,
-  environment: DatabaseTarget,
-  schema: string,
-  work: Promise<T>,
-): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    await tidyShadow(ctx, environment, schema);
-    throw error;
-  }
+  if (!shadow) return session;
+  return session.catch((error: unknown) =>
+    explainFailure(ctx, request.environment, { schema: shadow, manifest, error }),
+  );
 }
 
 async function execute(
