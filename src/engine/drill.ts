@@ -15,6 +15,7 @@ import { previewRestore } from './restore-preview.ts';
 import type { Preview } from './restore-preview.ts';
 import { beginWork, withSession } from './session.ts';
 import { removeDebris, tidyShadow } from './shadow/debris.ts';
+import { explainFailure } from './shadow/failed.ts';
 import { correctReferences } from './shadow/fill.ts';
 import { loadShadow, prepareExchange } from './shadow/prepare.ts';
 import type { LoadedShadow, ReadyShadow } from './shadow/prepare.ts';
@@ -22,6 +23,7 @@ import { checkReferences } from './shadow/references.ts';
 import type { DanglingReference } from './shadow/references.ts';
 import { newShadow } from './shadow/restore.ts';
 import { TOOL } from './tool.ts';
+import { refuseInconsistent } from './verify-parts.ts';
 
 /** Filled while the drill goes on, so that one that fails tells how far it came. */
 type Notes = { -readonly [Name in keyof DrillFindings]: DrillFindings[Name] };
@@ -127,12 +129,7 @@ async function rehearse(ctx: EngineContext, asked: DrillRequest, notes: Notes, t
     });
     await client.query('ROLLBACK');
   });
-  try {
-    await session;
-  } catch (error) {
-    await tidyShadow(ctx, environment, schema);
-    throw error;
-  }
+  await session.catch((error: unknown) => explainFailure(ctx, environment, { schema, manifest, error }));
 }
 
 /** What a restore with these strategies would be asked; what it would delete or disturb is no business of a drill. */
@@ -159,6 +156,7 @@ async function plan(
   note(notes, { airflow: preview.plan.target.airflow });
   warn(ctx, preview.plan);
   refuseBlocked(preview.plan.blockers.map(forDrill));
+  refuseInconsistent(manifest);
   await refuseTooNarrow(ctx, manifest, narrowColumns(manifest, preview.state, preview.tables));
   return { manifest, preview };
 }
