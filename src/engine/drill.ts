@@ -22,6 +22,7 @@ import type { LoadedShadow, ReadyShadow } from './shadow/prepare.ts';
 import { checkReferences } from './shadow/references.ts';
 import type { DanglingReference } from './shadow/references.ts';
 import { newShadow } from './shadow/restore.ts';
+import { makeRoom } from './shadow/swap.ts';
 import { TOOL } from './tool.ts';
 import { refuseInconsistent } from './verify-parts.ts';
 
@@ -185,8 +186,10 @@ async function settle(
   const ready = await prepareExchange(loaded, request, tables);
   const { settled, rekeyed, prepared, merging } = ready;
   const { unreadable } = prepared.rehearsed;
+  const room = await makeRoom(merging, loaded.plan);
+  const history = notes.tables.map((one) => ({ ...one, moved: one.moved + (room.get(one.table) ?? 0) }));
   note(notes, {
-    tables: [...notes.tables, ...(await countStages(merging, prepared.rehearsed))],
+    tables: [...history, ...(await countStages(merging, prepared.rehearsed))],
     inFlight: settled.inFlight,
     unfinishedRuns: settled.found.unfinishedRuns,
     unfinishedTasks: settled.found.unfinishedTasks,

@@ -162,8 +162,7 @@ test.each([
 
   async function compare(said: DrillResult, request: Parameters<typeof restoreInto>[2]): Promise<void> {
     const { loaded } = await restoreInto(ctx, target, { ...request, via: 'shadow' });
-    // In tables that nothing refers to, rows move when the live ones are carried over.
-    const tables = ['dag_run', 'job', 'trigger', 'task_instance'];
+    const tables = ['dag_run', 'job', 'trigger', 'log'];
     const history = said.tables.filter(({ table }) => tables.includes(table));
     expect(history).toHaveLength(4);
     for (const { table, rows, moved } of history) {
