@@ -18,7 +18,7 @@ export interface DrillTable {
   readonly stored: number;
   /** Counted where they would be restored from. Fewer than stored: the rest is left out, as a restore leaves it out. */
   readonly rows: number;
-  /** Rows that could not keep their id. Where nothing refers to a row, an id may still have to change in the exchange. */
+  /** Rows that could not keep their id. */
   readonly moved: number;
 }
 

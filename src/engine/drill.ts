@@ -15,13 +15,16 @@ import { previewRestore } from './restore-preview.ts';
 import type { Preview } from './restore-preview.ts';
 import { beginWork, withSession } from './session.ts';
 import { removeDebris, tidyShadow } from './shadow/debris.ts';
+import { explainFailure } from './shadow/failed.ts';
 import { correctReferences } from './shadow/fill.ts';
 import { loadShadow, prepareExchange } from './shadow/prepare.ts';
 import type { LoadedShadow, ReadyShadow } from './shadow/prepare.ts';
 import { checkReferences } from './shadow/references.ts';
 import type { DanglingReference } from './shadow/references.ts';
 import { newShadow } from './shadow/restore.ts';
+import { makeRoom } from './shadow/swap.ts';
 import { TOOL } from './tool.ts';
+import { refuseInconsistent } from './verify-parts.ts';
 
 /** Filled while the drill goes on, so that one that fails tells how far it came. */
 type Notes = { -readonly [Name in keyof DrillFindings]: DrillFindings[Name] };
@@ -127,12 +130,7 @@ async function rehearse(ctx: EngineContext, asked: DrillRequest, notes: Notes, t
     });
     await client.query('ROLLBACK');
   });
-  try {
-    await session;
-  } catch (error) {
-    await tidyShadow(ctx, environment, schema);
-    throw error;
-  }
+  await session.catch((error: unknown) => explainFailure(ctx, environment, { schema, manifest, error }));
 }
 
 /** What a restore with these strategies would be asked; what it would delete or disturb is no business of a drill. */
@@ -159,6 +157,7 @@ async function plan(
   note(notes, { airflow: preview.plan.target.airflow });
   warn(ctx, preview.plan);
   refuseBlocked(preview.plan.blockers.map(forDrill));
+  refuseInconsistent(manifest);
   await refuseTooNarrow(ctx, manifest, narrowColumns(manifest, preview.state, preview.tables));
   return { manifest, preview };
 }
@@ -187,8 +186,10 @@ async function settle(
   const ready = await prepareExchange(loaded, request, tables);
   const { settled, rekeyed, prepared, merging } = ready;
   const { unreadable } = prepared.rehearsed;
+  const room = await makeRoom(merging, loaded.plan);
+  const history = notes.tables.map((one) => ({ ...one, moved: one.moved + (room.get(one.table) ?? 0) }));
   note(notes, {
-    tables: [...notes.tables, ...(await countStages(merging, prepared.rehearsed))],
+    tables: [...history, ...(await countStages(merging, prepared.rehearsed))],
     inFlight: settled.inFlight,
     unfinishedRuns: settled.found.unfinishedRuns,
     unfinishedTasks: settled.found.unfinishedTasks,
