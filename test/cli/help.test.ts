@@ -18,9 +18,22 @@ const COMMANDS = [
   'demo',
 ] as const;
 
+/** Of commands that report to a state machine. */
+const TASK_TOKEN = ['task-token-file', 'task-token', 'heartbeat-every'];
+
 /** Every flag that a command has of its own, which its help must list and no other. */
 const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> = {
-  backup: ['tables', 'exclude-tables', 'jobs', 'compression', 'label', 'secrets', 'seal-to', 'dry-run'],
+  backup: [
+    'tables',
+    'exclude-tables',
+    'jobs',
+    'compression',
+    'label',
+    'secrets',
+    'seal-to',
+    ...TASK_TOKEN,
+    'dry-run',
+  ],
   list: [],
   show: [],
   verify: ['identity-file'],
@@ -40,11 +53,12 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'keep-run',
     'ignore-running',
     'identity-file',
+    ...TASK_TOKEN,
     'dry-run',
     'yes',
   ],
   activate: ['dags', 'dry-run'],
-  cleanup: ['keep-run', 'ignore-running', 'dry-run', 'yes'],
+  cleanup: ['keep-run', 'ignore-running', ...TASK_TOKEN, 'dry-run', 'yes'],
   prune: [
     'keep-last',
     'keep-within',

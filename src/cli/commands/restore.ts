@@ -6,6 +6,7 @@ import { liveRequest, openEnvironment, requireNamedEnvironment, withEngine } fro
 import { DRY_RUN, IDENTITY_FILE, IGNORE_RUNNING, KEEP_RUN, strategyFlag, YES } from '../flags.ts';
 import { identitiesOf } from '../identities.ts';
 import { counted } from '../text/units.ts';
+import { TASK_TOKEN_FLAGS } from '../task-token.ts';
 
 const GROUP = 'Restore:';
 
@@ -84,6 +85,7 @@ export const restoreCommand: Command = {
     IDENTITY_FILE,
     KEEP_RUN,
     IGNORE_RUNNING,
+    ...TASK_TOKEN_FLAGS,
     DRY_RUN,
     YES,
   ],
