@@ -61,7 +61,8 @@ export function liveTarget(preparation: () => Promise<Preparation>, into = relea
   let failed = false;
 
   /** Task instances of the target that were unfinished in the backup. */
-  const tasksOfThen = (): readonly string[] => outcomes(snapshot, toEnd, source.release).map(({ task }) => task);
+  const tasksOfThen = (): readonly string[] =>
+    outcomes(snapshot, toEnd, source.release).map(({ task }) => task);
 
   beforeAll(async () => {
     const prepared = await preparation();
