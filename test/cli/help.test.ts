@@ -42,6 +42,7 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'clean',
     'variables',
     'connections',
+    'keep-variables',
     'pause-state',
     'tables',
     'in-flight',

@@ -27,6 +27,12 @@ export const restoreCommand: Command = {
     strategyFlag('variables'),
     strategyFlag('connections'),
     {
+      name: 'keep-variables',
+      kind: 'list',
+      group: GROUP,
+      describe: 'Variables with these keys stay as the target has them; those that it lacks are not added',
+    },
+    {
       name: 'pause-state',
       kind: 'text',
       group: GROUP,
@@ -116,6 +122,7 @@ async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<Res
   const { parseDuration, resolveSourceFernetKeys } = await import('../../config.ts');
   const [tables, dags, excludeDags] = [args.list('tables'), args.list('dags'), args.list('exclude-dags')];
   const since = args.text('since');
+  const keepVariables = args.list('keep-variables');
   return {
     environment,
     fernetKeys,
@@ -128,6 +135,7 @@ async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<Res
     connections: args.text('connections') as MergeStrategy,
     pauseState: args.text('pause-state') as PauseState,
     inFlight: args.text('in-flight') as InFlightPolicy,
+    ...(keepVariables === undefined ? {} : { keepVariables }),
     ...(tables === undefined ? {} : { tables }),
     ...(dags === undefined ? {} : { dags }),
     ...(excludeDags === undefined ? {} : { excludeDags }),
