@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { LifeboatError, toError } from '../errors.ts';
-import { startGuard, type Guard } from './guard.ts';
+import type { Guard } from './guard.ts';
 import {
   ids,
   locatePostgres,
@@ -16,7 +16,7 @@ import {
   type UsablePostgres,
 } from './postgres-binaries.ts';
 import { unprivilegedUsers } from './service-user.ts';
-import { makeWorkDir, nameGuard, removeDebris, temporaryFolders } from './work-dir.ts';
+import { makeWorkDir, removeDebris, removeWorkDir, temporaryFolders } from './work-dir.ts';
 
 const run = promisify(execFile);
 const START_TIMEOUT_MS = 60_000;
@@ -77,9 +77,8 @@ export async function startEmbeddedPostgres(
   options: EmbeddedPostgresOptions = {},
 ): Promise<EmbeddedPostgres> {
   const place = await findPlace(options);
-  const guard = await startGuard(place.workDir);
+  const { guard } = place;
   try {
-    await nameGuard(place.workDir, guard.pid);
     const password = randomBytes(18).toString('base64url');
     const dataDir = await initialise(place, password);
     const { server, port } = await startServer(place, guard, dataDir, options.settings ?? {});
@@ -90,16 +89,17 @@ export async function startEmbeddedPostgres(
       dataDir,
       workDir: place.workDir,
       runsAs: place.postgres.user?.name,
-      stop: () => (stopping ??= stopServer(server).then(() => removeAll(place.workDir, guard))),
+      stop: () => (stopping ??= stopServer(server).then(() => removeWorkDir(place.workDir, guard))),
     };
   } catch (error) {
-    await removeAll(place.workDir, guard);
+    await removeWorkDir(place.workDir, guard);
     throw error;
   }
 }
 
 interface Place {
   readonly workDir: string;
+  readonly guard: Guard;
   readonly postgres: UsablePostgres;
 }
 
@@ -112,7 +112,7 @@ async function findPlace(options: EmbeddedPostgresOptions): Promise<Place> {
       (error: unknown) => void problems.push(toError(error).message),
     );
     if (made === undefined) continue;
-    const { path: workDir, isRoot } = made;
+    const { path: workDir, isRoot, guard } = made;
     try {
       await removeDebris(parent, (await stat(workDir)).mtimeMs);
       const passwd = isRoot
@@ -123,12 +123,12 @@ async function findPlace(options: EmbeddedPostgresOptions): Promise<Place> {
         workDir,
         isRoot ? unprivilegedUsers(passwd) : [undefined],
       );
-      if ('bin' in postgres) return { workDir, postgres };
+      if ('bin' in postgres) return { workDir, guard, postgres };
       problems.push(`${parent}: ${postgres.problem}`);
     } catch (error) {
       problems.push(`${parent}: ${toError(error).message}`);
     }
-    await rm(workDir, { recursive: true, force: true });
+    await removeWorkDir(workDir, guard);
   }
   throw new LifeboatError('failed', `The embedded PostgreSQL cannot run here (${problems.join('; ')}).`, {
     next: 'Run as an ordinary user on a system with glibc, or use a PostgreSQL server of your own.',
@@ -237,11 +237,6 @@ async function stopServer(server: ChildProcess): Promise<void> {
   const inTime = await Promise.race([exited, sleep(STOP_TIMEOUT_MS, undefined, { ref: false })]);
   if (inTime === undefined) server.kill('SIGKILL');
   await exited;
-}
-
-async function removeAll(workDir: string, guard: Guard): Promise<void> {
-  await rm(workDir, { recursive: true, force: true, maxRetries: 5 });
-  await guard.release();
 }
 
 async function freePort(): Promise<number> {

@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
-import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { GUARD_NAME } from './guard.ts';
+import { GUARD_NAME, startGuard, type Guard } from './guard.ts';
 
 const run = promisify(execFile);
 const PREFIX = 'lifeboat-postgres-';
@@ -19,19 +20,37 @@ export interface WorkDir {
   readonly path: string;
   /** The kernel's answer to who we are, whatever the environment says. */
   readonly isRoot: boolean;
+  readonly guard: Guard;
 }
 
-/** A fresh folder. As root others may pass through it (not list it): the server's user reaches its data that way. */
+/**
+ * A fresh folder and its guard. As root others may pass through it (not list it): the server's user reaches its data that
+ * way. The guard is there first: a kill -9 between the two would leave a folder that nobody removes for an hour.
+ */
 export async function makeWorkDir(parent: string): Promise<WorkDir> {
-  const path = await mkdtemp(join(parent, PREFIX));
-  const isRoot = (await stat(path)).uid === 0;
-  if (isRoot) await chmod(path, 0o711);
-  return { path, isRoot };
+  const path = join(parent, `${PREFIX}${randomBytes(6).toString('hex')}`);
+  const guard = await startGuard(path);
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    await guard.release();
+    throw error;
+  }
+  try {
+    // So that a later start can tell a folder in use from debris.
+    await writeFile(join(path, OWNER_FILE), String(guard.pid));
+    const isRoot = (await stat(path)).uid === 0;
+    if (isRoot) await chmod(path, 0o711);
+    return { path, isRoot, guard };
+  } catch (error) {
+    await removeWorkDir(path, guard);
+    throw error;
+  }
 }
 
-/** Names the guard of a folder, so that a later start can tell a folder in use from debris. */
-export async function nameGuard(workDir: string, pid: number): Promise<void> {
-  await writeFile(join(workDir, OWNER_FILE), String(pid));
+export async function removeWorkDir(path: string, guard: Guard): Promise<void> {
+  await rm(path, { recursive: true, force: true, maxRetries: 5 });
+  await guard.release();
 }
 
 /**

@@ -146,6 +146,8 @@ export interface RestoreResult {
     readonly unparsedDags: readonly string[];
     /** Notes whose author the target does not know. */
     readonly notesWithoutUser: number;
+    /** Dataset events that were left out, because the backup does not have their dataset. */
+    readonly eventsWithoutDataset: number;
     /** Runs of the target that survived, as DAG_ID/RUN_ID. */
     readonly keptRuns: readonly string[];
     /** Runs of the backup that were not loaded, because a surviving one has their name or date. */

@@ -27,6 +27,21 @@ export async function leaveOutRows(load: LoadContext, table: ResolvedTable): Pro
   await load.client.query(`DELETE FROM ${stageName(table.name)} WHERE ${parts.join(' OR ')}`);
 }
 
+/**
+ * Rows without an id that only tell of a run may be in a target that has lost the run: the target's stay, and the stage is
+ * what this restore brings.
+ */
+export async function leaveOutSameKeys(load: LoadContext, table: ResolvedTable): Promise<void> {
+  if (table.serial !== undefined || load.kept(table.name) === 0) return;
+  if (!table.ofRun.some(({ as }) => as === 'about')) return;
+  // References have the ids of the backup here: a key with one is not comparable.
+  if (table.key.some((column) => table.references[column] !== undefined)) return;
+  const same = table.key.map((column) => `s.${quoteIdent(column)} = t.${quoteIdent(column)}`);
+  await load.client.query(
+    `DELETE FROM ${stageName(table.name)} s USING ${quoteTable(load.state.live.schema, table.name)} t WHERE ${same.join(' AND ')}`,
+  );
+}
+
 async function leaveOutRuns(load: LoadContext): Promise<void> {
   const { client, state } = load;
   const ids = state.liveRuns.map((run) => run.id).join(', ');

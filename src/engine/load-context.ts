@@ -38,6 +38,8 @@ export interface LoadContext {
   readonly ids: Map<string, ParentIds>;
   /** Tables that are not locked → last id that stays free for the target's own new rows. Filled like ids. */
   readonly free: Map<string, number>;
+  /** Tables that went through a stage; all others were empty. Filled as tables are loaded. */
+  readonly staged: Set<string>;
   /** Runs of the backup that are not loaded, as DAG_ID/RUN_ID. Filled when the runs are staged. */
   readonly leftOutRuns: string[];
 }

@@ -7,7 +7,7 @@ import { insertInput, isSkipped, parentIds } from './load-context.ts';
 import type { LoadContext, LoadedTable } from './load-context.ts';
 import { loadDags } from './load-dags.ts';
 import { insertStatement } from './insert.ts';
-import { leaveOutRows, leavesRowsOut } from './left-out.ts';
+import { leaveOutRows, leaveOutSameKeys, leavesRowsOut } from './left-out.ts';
 import { lastFreeId } from './live-jobs.ts';
 import type { ManifestTable } from './manifest.ts';
 import { mergeRows } from './merge.ts';
@@ -53,6 +53,7 @@ async function loadTable(
     }
     await stage(load, table);
     await leaveOutRows(load, table);
+    await leaveOutSameKeys(load, table);
     return insertHistory(load, table, stored, issued);
   }
   await stage(load, table);
@@ -96,6 +97,7 @@ function needsStage(load: LoadContext, table: ResolvedTable, issued: number): bo
 }
 
 async function stage(load: LoadContext, table: ResolvedTable): Promise<void> {
+  load.staged.add(table.name);
   if (!load.choice) await copyToStage(load, table);
   if (table.name === 'variable') await dropKeptVariables(load);
   // Without statistics the planner joins a million rows as if they were ten.

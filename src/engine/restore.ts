@@ -3,6 +3,7 @@ import { LifeboatError } from '../errors.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import { countAuthorless, readAftermath } from './aftermath.ts';
 import type { EngineContext, MergeCounts, RestoreRequest, RestoreResult } from './api.ts';
+import { besideOf } from './beside.ts';
 import { resolveBackup } from './catalog.ts';
 import { lookAgain } from './chosen/facts.ts';
 import type { ChosenFacts } from './chosen/facts.ts';
@@ -22,6 +23,7 @@ import { narrowColumns, refuseTooNarrow } from './narrow.ts';
 import { createProgress } from './progress.ts';
 import { createRekeying } from './rekey.ts';
 import type { Rekeying, RekeyRequest } from './rekey.ts';
+import { dropOrphanEvents } from './orphan-events.ts';
 import { planRestore, refuseBlocked } from './restore-plan.ts';
 import { previewRestore } from './restore-preview.ts';
 import type { Preview } from './restore-preview.ts';
@@ -109,7 +111,7 @@ async function execute(
   const unsealing = unsealingFor(ctx, request, opener);
   const input = { manifest, state, tables, chosen, deleted, rekeying };
   const load = createLoad(ctx, request, client, { ...input, ...(unsealing ? { unsealing } : {}) });
-  const loaded = await loadTables(load, tables);
+  const { loaded, events } = await dropOrphanEvents(load, await loadTables(load, tables));
   load.progress.end();
   const rekeyed = rekeying.finish();
   const secrets = { ...rekeyed, reencrypted: rekeyed.reencrypted + (unsealing?.opened() ?? 0) };
@@ -128,6 +130,7 @@ async function execute(
     snapshotTime: manifest.snapshotTime,
     tables,
     now: ctx.now(),
+    beside: besideOf(load),
   });
   const aftermath = await readAftermath(client, schema);
   const unreadableSecrets = await unreadable(client, request, tables);
@@ -144,6 +147,7 @@ async function execute(
     secrets,
     unreadableSecrets,
     notesWithoutUser,
+    eventsWithoutDataset: events,
     keptRuns: state.liveRuns.map(runLabel),
     leftOutRuns: load.leftOutRuns,
     ...carriers,
@@ -209,6 +213,7 @@ function createLoad(
     kept,
     ids: new Map(),
     free: new Map(),
+    staged: new Set(),
     leftOutRuns: [],
     clean: request.clean,
     ...(chosen === undefined ? {} : { choice: chosen.choice }),

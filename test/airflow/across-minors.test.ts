@@ -18,6 +18,6 @@ afterAll(async () => {
 describe.runIf(chosen)(
   `Airflow ${FROM} backed up at work, killed, restored into ${INTO} while it runs`,
   () => {
-    liveTarget(() => (preparing ??= prepare(FROM)), INTO);
+    liveTarget(() => (preparing ??= prepare(FROM)), FROM);
   },
 );

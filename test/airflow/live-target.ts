@@ -30,10 +30,10 @@ const KEYS = { LIFEBOAT_FERNET_KEY: TARGET_KEY, LIFEBOAT_SOURCE_FERNET_KEY: FERN
  * The proof of a recovery: an Airflow at work is backed up and killed, and another one, with another Fernet key and with
  * its scheduler and triggerer running, is given the backup and goes on.
  *
- * @param into the target's release, the source's unless given. What was finished is not compared then: two releases do
+ * @param from the source's release, the target's unless given. What was finished is not compared then: two releases do
  * not dump the same columns, and newer-minors.test.ts compares it row by row.
  */
-export function liveTarget(preparation: () => Promise<Preparation>, into = release): void {
+export function liveTarget(preparation: () => Promise<Preparation>, from = release): void {
   let folder: string;
   let source: LabHome;
   let target: LabHome;
@@ -70,7 +70,7 @@ export function liveTarget(preparation: () => Promise<Preparation>, into = relea
     storage = pathToFileURL(join(folder, 'storage')).href;
     await mkdir(join(folder, 'storage'), { recursive: true });
     source = prepared.copy;
-    target = await prepared.empty('live_target', into);
+    target = await prepared.empty('live_target', release);
     const [running, started] = await Promise.all([startSource(source), startTarget(target, TARGET_KEY)]);
     components = started;
     await meetWork(source, running);
@@ -180,7 +180,7 @@ export function liveTarget(preparation: () => Promise<Preparation>, into = relea
     });
   });
 
-  it.runIf(into === release)('shows all that was finished as the source had it', async () => {
+  it.runIf(from === release)('shows all that was finished as the source had it', async () => {
     const targetDump = await step('dump the target', () => dump(target));
     const at = await snapshotTime(folder);
     const { compared, differences } = compareFinished(sourceDump, targetDump, snapshot, at);

@@ -91,6 +91,24 @@ function forms(secret: string): readonly string[] {
   return [secret, JSON.stringify(secret).slice(1, -1), secret.replaceAll('"', '""'), ...base64];
 }
 
+/** The marked secrets of a restored database, as its own key reads them. */
+async function markedTexts(database: string): Promise<readonly string[]> {
+  const { rows } = await quietly(database, (client) =>
+    client.query<{ token: string }>(
+      `SELECT val AS token FROM variable WHERE key LIKE 'marked%' AND is_encrypted
+       UNION ALL SELECT password FROM connection WHERE conn_id = 'marked' AND is_encrypted
+       UNION ALL SELECT extra FROM connection WHERE conn_id = 'marked' AND is_extra_encrypted
+       UNION ALL SELECT kwargs FROM trigger WHERE classpath = 'marked'`,
+    ),
+  );
+  return rows.map(({ token }) => fernetDecrypt([TARGET_KEY], token)?.toString() ?? '?').sort();
+}
+
+function expectedTexts(): readonly string[] {
+  const [crypted, plain, password, extra, trigger] = MARKERS;
+  return [crypted, plain, password, `{"a": "${extra}"}`, `{"a": "${trigger}"}`].sort();
+}
+
 beforeAll(async () => {
   identity = await generateX25519Identity();
   recipient = await identityToRecipient(identity);
@@ -100,10 +118,13 @@ beforeAll(async () => {
   });
   await makeDatabase('source', 'data');
   await makeDatabase('target', 'fresh');
+  await makeDatabase('rekeyed', 'fresh');
   const [crypted, clear, password, extra, trigger] = MARKERS;
   const token = (text: string): string =>
     fernetEncrypt(SOURCE_KEY, text, { now: new Date(), iv: randomBytes(16) });
-  await quietly('target', (client) => client.query('DELETE FROM connection'));
+  for (const name of ['target', 'rekeyed']) {
+    await quietly(name, (client) => client.query('DELETE FROM connection'));
+  }
   await quietly('source', async (client) => {
     await client.query(
       `INSERT INTO variable (key, val, is_encrypted) VALUES ('marked', $1, true), ('marked_clear', $2, false)`,
@@ -156,18 +177,7 @@ describe('sealed, from the command line', () => {
     }
 
     // And all of it is there, for the target's key.
-    const { rows } = await quietly('target', (client) =>
-      client.query<{ token: string }>(
-        `SELECT val AS token FROM variable WHERE key LIKE 'marked%' AND is_encrypted
-         UNION ALL SELECT password FROM connection WHERE conn_id = 'marked' AND is_encrypted
-         UNION ALL SELECT extra FROM connection WHERE conn_id = 'marked' AND is_extra_encrypted
-         UNION ALL SELECT kwargs FROM trigger WHERE classpath = 'marked'`,
-      ),
-    );
-    const clear = rows.map(({ token }) => fernetDecrypt([TARGET_KEY], token)?.toString() ?? '?');
-    const [crypted, plain, password, extra, trigger] = MARKERS;
-    const expected = [crypted, plain, password, `{"a": "${extra}"}`, `{"a": "${trigger}"}`];
-    expect([...clear].sort()).toEqual([...expected].sort());
+    expect(await markedTexts('target')).toEqual(expectedTexts());
   }, 120_000);
 
   test('people hear whom it is sealed for, and what opens it', async () => {
@@ -238,6 +248,36 @@ describe('sealed, from the command line', () => {
     }
   }, 60_000);
 });
+
+test('ciphertext for another key: no secret and no key is in the server’s log and the output', async () => {
+  const stored = join(scratch, 'ciphertext');
+  const log = join(server.workDir, 'postgres.log');
+  const before = readFileSync(log, 'utf8').length;
+  const made = await lifeboat(`backup --json --debug --storage ${stored}`, 'source', {
+    LIFEBOAT_FERNET_KEY: SOURCE_KEY,
+  });
+  expect(made.code, made.stderr).toBe(0);
+  const restored = await lifeboat(
+    `restore latest --json --debug --yes --unreadable keep --encrypt-clear --storage ${stored}`,
+    'rekeyed',
+    { LIFEBOAT_FERNET_KEY: TARGET_KEY, LIFEBOAT_SOURCE_FERNET_KEY: SOURCE_KEY },
+  );
+  expect(restored.code, restored.stderr).toBe(0);
+
+  const logged = readFileSync(log, 'utf8').slice(before);
+  // It is of this work: the tokens for the new key went through statements that are in it.
+  expect(logged).toContain('lifeboat_rekeyed');
+  const places = [
+    ['the server’s log', logged],
+    ['the output', made.stdout + made.stderr + restored.stdout + restored.stderr],
+  ] as const;
+  for (const [place, text] of places) {
+    for (const secret of [...MARKERS, SOURCE_KEY, TARGET_KEY]) {
+      for (const form of forms(secret)) expect(text.includes(form), `${secret} in ${place}`).toBe(false);
+    }
+  }
+  expect(await markedTexts('rekeyed')).toEqual(expectedTexts());
+}, 120_000);
 
 describe('what keeps the secrets of a backup readable', () => {
   test('a key that only the environment has is warned about; one that is given is named; a wrong one is told', async () => {

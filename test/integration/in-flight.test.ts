@@ -339,6 +339,7 @@ describe.each(['2.8.1', '2.11.0'] as const)('Airflow %s', (version) => {
       snapshotTime: snapshot,
       tables: tablesFor(hasHistory ? '2.11' : '2.8'),
       now: new Date(),
+      beside: { brought: () => 'true', ownSchedule: () => 'false' },
     });
     expect((await client.query('SELECT * FROM task_instance')).rows).toEqual(before);
     await client.query('ROLLBACK');

@@ -277,3 +277,20 @@ test('the run that made the backup is a success, and DAGs that carry keep the pa
   expect(activated.carrying).toEqual(['dr', 'tagged', 'tagged_too']);
   expect(activated.unpaused).not.toContain('dr');
 });
+
+test('a run that made the backup and is still at work in its own environment goes on there', async () => {
+  const source = await createDatabase();
+  const client = await source.client();
+  await liveLife(client, 900);
+  const ctx = engine();
+  await backUp(ctx, source, { carriedBy: { ...RUN, taskId: 'restore' } });
+  await client.query("DELETE FROM dag_run WHERE dag_id = 'lab_everything'");
+  const { loaded } = await restoreInto(ctx, source, { dags: ['lab_everything'] });
+  expect(loaded.endedRun).toBeNull();
+  const run = await client.query(
+    `SELECT r.state AS run, r.end_date, t.state AS task FROM dag_run r JOIN task_instance t USING (dag_id, run_id)
+      WHERE r.dag_id = $1 AND r.run_id = $2 AND t.task_id = 'restore'`,
+    [RUN.dagId, RUN.runId],
+  );
+  expect(run.rows).toEqual([{ run: 'running', end_date: null, task: 'running' }]);
+});

@@ -166,7 +166,44 @@ test('B6: runs and tasks of the DAG that makes backups are kept together, on 2.7
   ).toEqual(['setup']);
 });
 
-test.todo('B7: the run that made the backup is not restored as running');
+test('B7: the run that made the backup comes back as a success, and no other run or task of its DAG does', async () => {
+  const other = await createDatabase();
+  const client = await other.client();
+  const run = (id: string, day: number): string =>
+    `INSERT INTO dag_run (dag_id, run_id, execution_date, start_date, run_type, state, clear_number) VALUES ('backup_metadata', '${id}', '2026-01-0${day}', now(), 'scheduled', 'running', 0);
+     INSERT INTO task_instance (dag_id, task_id, run_id, map_index, pool, pool_slots, state, start_date, max_tries) VALUES
+       ('backup_metadata', 'export', '${id}', -1, 'default_pool', 1, 'running', now(), 0),
+       ('backup_metadata', 'beside', '${id}', -1, 'default_pool', 1, 'running', now(), 0),
+       ('backup_metadata', 'notify', '${id}', -1, 'default_pool', 1, NULL, NULL, 0)`;
+  await client.query(`${run('b7', 1)}; ${run('b7_sibling', 2)}`);
+  const own = engine();
+  const carriedBy = { dagId: 'backup_metadata', runId: 'b7', taskId: 'export' };
+  const { manifest } = await backUp(own, other, { carriedBy });
+  expect(manifest.source.carriedBy).toEqual(carriedBy);
+  const fresh = await createDatabase({ from: 'fresh' });
+  const result = await restoreInto(own, fresh);
+  expect(result.loaded.endedRun).toBe('backup_metadata/b7');
+  const restored = await fresh.client();
+  expect(
+    await column(
+      restored,
+      "SELECT run_id || ' ' || state FROM dag_run WHERE dag_id = 'backup_metadata' ORDER BY 1",
+    ),
+  ).toEqual(['b7 success', 'b7_sibling running']);
+  expect(
+    await column(
+      restored,
+      `SELECT run_id || ' ' || task_id || ' ' || coalesce(state, 'none') FROM task_instance WHERE dag_id = 'backup_metadata' ORDER BY 1`,
+    ),
+  ).toEqual([
+    'b7 beside failed',
+    'b7 export success',
+    'b7 notify none',
+    'b7_sibling beside none',
+    'b7_sibling export none',
+    'b7_sibling notify none',
+  ]);
+});
 
 test('B8: runs find the template of their task logs by its content', async () => {
   expect(await column(into, 'SELECT count(*)::int FROM log_template')).not.toEqual(

@@ -192,6 +192,20 @@ describe('tables that repeat what the code knows', () => {
     expect([...new Set(heads)].sort()).toEqual(SUPPORTED_RELEASES.map((release) => release.head).sort());
   });
 
+  test('docs/peers.md names the test of each bug as it is called, and none is a todo', () => {
+    const source = readFileSync(join(ROOT, 'test/integration/peer-bugs.test.ts'), 'utf8');
+    const tests = [...source.matchAll(/^test\('(B\d+): (.+)', async/gm)].map(([, bug, title]) => [
+      bug,
+      title,
+    ]);
+    const told = [...page('docs/peers.md').prose.matchAll(/^\| (B\d+): [^|]+ \| (.+) \|$/gm)];
+    expect(told.map(([, bug, title]) => [bug, title])).toEqual(tests);
+    const range = (from: number, to: number): number[] =>
+      Array.from({ length: to - from + 1 }, (_, at) => from + at);
+    const wanted = [...range(1, 14), ...range(16, 19), ...range(21, 32), 39, 40];
+    expect(tests.map(([bug]) => bug)).toEqual(wanted.map((number) => `B${number}`));
+  });
+
   test('docs/restore.md has every table that is backed up or left out', () => {
     const named = page('docs/restore.md').inline.map((code) => code.replace(/\*$/, ''));
     const tables = [...TABLE_SPECS, ...LEFT_OUT_TABLES, ...LEFT_OUT_PREFIXES].map((table) => table.name);

@@ -136,6 +136,10 @@ function attention(loaded: Loaded, style: Style): string {
       loaded.notesWithoutUser > 0,
       `${counted(loaded.notesWithoutUser, 'note')} lost the author, whom the target does not know.`,
     ],
+    [
+      loaded.eventsWithoutDataset > 0,
+      `${counted(loaded.eventsWithoutDataset, 'dataset event')} left out: the backup does not have the dataset.`,
+    ],
   ];
   return points
     .filter(([applies]) => applies)

@@ -144,7 +144,7 @@ async function readRuns(
   const dagIds = new Set<string>();
   for await (const batch of batches(ctx, manifest, 'dag_run', columns)) {
     const result = await client.query<ChosenRun>(
-      `SELECT dag_id, run_id, state, run_type, ${isTaken(state.live.schema, stays)} AS taken
+      `SELECT dag_id, run_id, state, run_type, ${isTaken(state, stays)} AS taken
          FROM ROWS FROM (${arrays.join(', ')}) AS b(${columns.join(', ')})
         WHERE ${runCondition(choice)}`,
       [...batch],
@@ -164,17 +164,21 @@ async function readRuns(
   return { runs, unfinished, backfillRuns, taken: { count, names }, dagIds };
 }
 
-/** SQL over rows b(dag_id, run_id, execution_date): dag_run is unique by either of the two. */
-function isTaken(schema: string, stays: string): string {
-  return `EXISTS (SELECT 1 FROM ${quoteTable(schema, 'dag_run')} t
-    WHERE t.dag_id = b.dag_id AND (t.run_id = b.run_id OR t.execution_date = b.execution_date) AND (${stays}))`;
+/**
+ * SQL over rows b(dag_id, run_id, execution_date): dag_run is unique by either of the two. A run that the target is to
+ * keep is not in the way: the backup's is left out.
+ */
+function isTaken({ live, liveRuns }: TargetState, stays: string): string {
+  const kept = liveRuns.map(({ id }) => id);
+  return `EXISTS (SELECT 1 FROM ${quoteTable(live.schema, 'dag_run')} t
+    WHERE ${kept.length === 0 ? '' : `t.id NOT IN (${kept.join(', ')}) AND `}t.dag_id = b.dag_id AND (t.run_id = b.run_id OR t.execution_date = b.execution_date) AND (${stays}))`;
 }
 
 /** The same question under the locks, when the target cannot change any more and what makes way is gone. */
-export async function findTaken(client: Client, schema: string, stage: string): Promise<TakenRuns> {
+export async function findTaken(client: Client, state: TargetState, stage: string): Promise<TakenRuns> {
   const result = await client.query<{ name: string; count: string }>(
     `SELECT dag_id || '/' || run_id AS name, pg_catalog.count(*) OVER () AS count FROM ${stage} b
-      WHERE ${isTaken(schema, 'true')} ORDER BY 1 LIMIT ${NAMES_SHOWN}`,
+      WHERE ${isTaken(state, 'true')} ORDER BY 1 LIMIT ${NAMES_SHOWN}`,
   );
   return { count: Number(result.rows[0]?.count ?? 0), names: result.rows.map(({ name }) => name) };
 }
@@ -188,7 +192,7 @@ export function takenBlockers(target: string, taken: TakenRuns, clean: boolean):
       code: 'runs-exist',
       message: `${target} has ${runs} of the same run_id or logical date as the backup: ${taken.names.join(', ')}${more}.`,
       next: clean
-        ? 'They stay with --clean, being older than --since, or live. Choose an earlier --since, or other DAGs.'
+        ? 'They stay with --clean, being older than --since. Choose an earlier --since, or other DAGs.'
         : 'Add --clean to delete the chosen history of the target first, or choose other DAGs or a later --since.',
     },
   ];

@@ -43,7 +43,7 @@ export async function stageChosen(
 
   const names = new Set(there.map(({ name }) => name));
   if (names.has('dag_run')) {
-    const taken = await findTaken(client, state.live.schema, stageName('dag_run'));
+    const taken = await findTaken(client, state, stageName('dag_run'));
     const [blocker] = takenBlockers(state.facts.name, taken, load.clean);
     if (blocker) throw new LifeboatError('refused', blocker.message, { next: blocker.next });
   }

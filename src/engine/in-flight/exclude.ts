@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import { quoteTable } from '../../db/introspect.ts';
 import type { ResolvedTable } from '../../versions/registry.ts';
+import type { Beside } from '../beside.ts';
 import { dropTriggers } from './fail.ts';
 import { RUNS, TASKS } from './restored.ts';
 
@@ -11,28 +12,31 @@ export interface Excluded {
 
 /**
  * Takes unfinished runs out again with everything that refers to them: rows with a foreign key go by ON DELETE CASCADE,
- * the others are named here. An event of a dataset that a finished run has used stays, because that run is history.
+ * the others are named here. What the target had of such a run (Airflow keeps the log of a run that is deleted) is its
+ * own and stays. An event of a dataset that a finished run has used stays, because that run is history.
  */
 export async function excludeRuns(
   client: Client,
   schema: string,
   tables: readonly ResolvedTable[],
+  beside: Beside,
 ): Promise<Excluded> {
   const table = (name: string): string => quoteTable(schema, name);
   const has = (name: string): boolean => tables.some((one) => one.name === name);
-  await pointScheduleBack(client, schema, has('dag'));
+  await pointScheduleBack(client, schema, has('dag'), beside);
   if (has('log')) {
     const byRun = tables.some(
       (one) => one.name === 'log' && one.columns.some(({ name }) => name === 'run_id'),
     );
     await client.query(
       `DELETE FROM ${table('log')} l USING ${RUNS} r WHERE l.dag_id = r.dag_id
-          AND (l.execution_date = r.execution_date${byRun ? ' OR l.run_id = r.run_id' : ''})`,
+          AND (l.execution_date = r.execution_date${byRun ? ' OR l.run_id = r.run_id' : ''}) AND ${beside.brought('log', 'l')}`,
     );
   }
   if (has('sla_miss')) {
     await client.query(
-      `DELETE FROM ${table('sla_miss')} s USING ${RUNS} r WHERE s.dag_id = r.dag_id AND s.execution_date = r.execution_date`,
+      `DELETE FROM ${table('sla_miss')} s USING ${RUNS} r WHERE s.dag_id = r.dag_id AND s.execution_date = r.execution_date
+          AND ${beside.brought('sla_miss', 's')}`,
     );
   }
   const counted = await client.query<{ tasks: string }>(
@@ -42,6 +46,7 @@ export async function excludeRuns(
   if (has('dataset_event')) {
     await client.query(
       `DELETE FROM ${table('dataset_event')} e USING ${RUNS} r WHERE e.source_dag_id = r.dag_id AND e.source_run_id = r.run_id
+          AND ${beside.brought('dataset_event', 'e')}
           AND NOT EXISTS (SELECT 1 FROM ${table('dagrun_dataset_event')} u WHERE u.event_id = e.id)`,
     );
   }
@@ -54,9 +59,14 @@ export async function excludeRuns(
 /**
  * The next run of a DAG is the earliest that is left out, unless a later one stays: Airflow computes it from the latest
  * run at the next parse (DAG.bulk_write_to_db, airflow/models/dag.py), and a scheduler that is quicker than the parser
- * must not skip that interval.
+ * must not skip that interval. A schedule that has gone on in the target is left alone.
  */
-async function pointScheduleBack(client: Client, schema: string, dags: boolean): Promise<void> {
+async function pointScheduleBack(
+  client: Client,
+  schema: string,
+  dags: boolean,
+  beside: Beside,
+): Promise<void> {
   if (!dags) return;
   await client.query(
     `UPDATE ${quoteTable(schema, 'dag')} d
@@ -70,6 +80,6 @@ async function pointScheduleBack(client: Client, schema: string, dags: boolean):
                                    AND later.execution_date > d.execution_date
                                    AND NOT EXISTS (SELECT 1 FROM ${RUNS} o WHERE o.id = later.id))
               ORDER BY d.dag_id, d.execution_date) e
-      WHERE d.dag_id = e.dag_id`,
+      WHERE d.dag_id = e.dag_id AND (${beside.ownSchedule('d')}) IS NOT TRUE`,
   );
 }

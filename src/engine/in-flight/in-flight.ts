@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
 import type { ResolvedTable } from '../../versions/registry.ts';
+import type { Beside } from '../beside.ts';
 import type { InFlightPolicy, TimeLimit } from '../plans.ts';
 import { excludeRuns } from './exclude.ts';
 import { failRuns } from './fail.ts';
@@ -32,6 +33,7 @@ export interface InFlightWish {
   /** What this restore loads. */
   readonly tables: readonly ResolvedTable[];
   readonly now: Date;
+  readonly beside: Beside;
 }
 
 /**
@@ -55,7 +57,8 @@ export async function settleInFlight(
     });
   const nothing = { runs: 0, tasks: 0 };
 
-  const excluded = wish.policy === 'exclude' ? await excludeRuns(client, schema, wish.tables) : nothing;
+  const excluded =
+    wish.policy === 'exclude' ? await excludeRuns(client, schema, wish.tables, wish.beside) : nothing;
   const failed =
     wish.policy === 'fail'
       ? await fail('true', 'the in-flight policy was fail')

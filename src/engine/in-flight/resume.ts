@@ -66,6 +66,8 @@ async function recordInterruptedTries(
   const moment = `${quoteLiteral(snapshotTime)}::timestamptz`;
   const values: Readonly<Record<string, string>> = {
     state: "'failed'",
+    // May be empty in task_instance alone.
+    try_number: 'coalesce(t.try_number, 0)',
     end_date: moment,
     duration: `extract(epoch FROM ${moment} - t.start_date)`,
   };
@@ -77,6 +79,6 @@ async function recordInterruptedTries(
         WHERE f.unfinished_run IS NOT NULL AND ${MUST_START_ANEW}
           AND NOT EXISTS (SELECT 1 FROM ${quoteTable(schema, history.name)} h
                            WHERE h.dag_id = t.dag_id AND h.task_id = t.task_id AND h.run_id = t.run_id
-                             AND h.map_index = t.map_index AND h.try_number = t.try_number)`,
+                             AND h.map_index = t.map_index AND h.try_number = coalesce(t.try_number, 0))`,
   );
 }
