@@ -16,8 +16,10 @@ export function planBackup(input: {
   readonly jobs: number;
   readonly compression: string;
   readonly secrets: Pick<PlannedSecrets, 'leftOut' | 'plan' | 'warnings'>;
+  /** Values that are not stored. */
+  readonly withheld: readonly LeftOut[];
 }): BackupPlan {
-  const { detected, chosen, selection, items, secrets } = input;
+  const { detected, chosen, selection, items, secrets, withheld } = input;
   return {
     kind: 'backup',
     backupId: input.backupId,
@@ -34,7 +36,7 @@ export function planBackup(input: {
         ...(addedFor === undefined ? {} : { addedFor }),
       };
     }),
-    leftOut: [...secrets.leftOut, ...leftOut(detected, chosen)],
+    leftOut: [...secrets.leftOut, ...withheld, ...leftOut(detected, chosen)],
     secrets: secrets.plan,
     warnings: [...warnings(detected), ...secrets.warnings],
   };

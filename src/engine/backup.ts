@@ -19,6 +19,7 @@ import { selectTables } from './selection.ts';
 import { planSecrets, secretsMode } from './sealed/plan-secrets.ts';
 import { writeSealedPart } from './sealed/write.ts';
 import { withSession } from './session.ts';
+import { withholdTaskTokens } from './task-tokens.ts';
 import { copyItems, largestFirst } from './work.ts';
 import type { CopyItem } from './work.ts';
 
@@ -120,12 +121,13 @@ async function prepare(request: BackupRequest, lead: Client, started: Date): Pro
   });
   const backupId = makeBackupId(started, randomBytes(3).toString('hex'));
   const secrets = await planSecrets(request, lead, detected, chosen.tables, backupId);
-  const selection = { ...chosen, tables: secrets.tables };
+  const carriedBy = await findCarrier(lead, request);
+  const withheld = await withholdTaskTokens(lead, live.schema, secrets.tables, carriedBy?.dagId);
+  const selection = { ...chosen, tables: withheld.tables };
   const items = selection.tables.flatMap((table) => {
     const found = live.tables.get(table.name);
     return found ? copyItems(table, found, live.schema, serverVersion) : [];
   });
-  const carriedBy = await findCarrier(lead, request);
   const plan = planBackup({
     backupId,
     detected,
@@ -135,6 +137,7 @@ async function prepare(request: BackupRequest, lead: Client, started: Date): Pro
     jobs: request.jobs,
     compression: compressionName(request),
     secrets,
+    withheld: withheld.leftOut,
   });
   return { backupId, detected, selection, items, plan, secrets, carriedBy };
 }
