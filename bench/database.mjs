@@ -68,10 +68,13 @@ export async function buildDatabases(server, scaleSql, n) {
   await withClient(databaseUrl(server, 'source'), (client) => client.query('VACUUM ANALYZE'));
 }
 
-/** A new database `target`: empty for pg_restore, a migrated Airflow for Lifeboat. */
-export async function newTarget(server, template) {
+/** A new database `target`: empty for pg_restore, a migrated Airflow for the others, with `emptied` tables emptied. */
+export async function newTarget(server, template, emptied = []) {
   await execute(server, 'DROP DATABASE IF EXISTS target WITH (FORCE)');
   await execute(server, `CREATE DATABASE target TEMPLATE ${template}`);
+  if (emptied.length === 0) return;
+  const names = emptied.map((table) => `public."${table}"`).join(', ');
+  await withClient(databaseUrl(server, 'target'), (client) => client.query(`TRUNCATE ${names}`));
 }
 
 /** Writes out what earlier steps left in memory, so that no run pays for another one. */
@@ -80,11 +83,30 @@ export async function settle(server) {
   spawnSync('sync');
 }
 
+/** Rows by table, but for those that live-clients.mjs makes. */
 export function countRows(server, name) {
-  const sql = FILLED.map((table) => `SELECT '${table}' AS name, count(*)::int AS rows FROM public.${table}`);
+  const sql = FILLED.map(
+    (table) => `SELECT '${table}' AS name, count(*)::int AS rows FROM public.${table} ${without(table)}`,
+  );
   return withClient(databaseUrl(server, name), async (client) => {
     const { rows } = await client.query(sql.join(' UNION ALL '));
     return Object.fromEntries(rows.map((row) => [row.name, row.rows]));
+  });
+}
+
+function without(table) {
+  if (table === 'slot_pool') return '';
+  return table === 'job'
+    ? `WHERE hostname IS DISTINCT FROM 'bench'`
+    : `WHERE dag_id IS DISTINCT FROM 'live_bench'`;
+}
+
+export function allTables(server, name) {
+  return withClient(databaseUrl(server, name), async (client) => {
+    const { rows } = await client.query(
+      `SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1`,
+    );
+    return rows.map((row) => row.name);
   });
 }
 

@@ -222,6 +222,16 @@ export function parseDuration(text: string, flag = '--keep-within'): number {
   throw usage(`${flag} is not a duration.`, 'Write a number and one of s, m, h, d, w, such as 30d or 12h.');
 }
 
+const RATE_UNITS: Readonly<Record<string, number>> = { kB: 1000, MB: 1000 ** 2, GB: 1000 ** 3 };
+
+/** "500kB/s", "50MB/s", "1.5GB/s", in bytes a second. The letters are as written: Mb would be bits. */
+export function parseRate(text: string, flag = '--max-rate'): number {
+  const [, digits, unit] = /^(\d{1,6}(?:\.\d{1,3})?)(kB|MB|GB)\/s$/.exec(text.trim()) ?? [];
+  const rate = Math.round(Number(digits) * (RATE_UNITS[unit ?? ''] ?? NaN));
+  if (rate >= 1) return rate;
+  throw usage(`${flag} is not a rate.`, 'Write a number and kB/s, MB/s or GB/s, such as 50MB/s or 500kB/s.');
+}
+
 const LEVELS: Readonly<Record<Compression['codec'], { readonly least: number; readonly most: number }>> = {
   gzip: { least: 1, most: 9 },
   zstd: { least: 1, most: 19 },

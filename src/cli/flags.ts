@@ -130,6 +130,38 @@ export const SEAL_TO: Flag = {
     'Seal secrets for this recipient: age1…, or awskms://KEY?region=REGION; repeatable, each opens them alone',
 };
 
+/** Of commands that load rows, or try to. */
+const RESTORE = 'Restore:';
+
+export const IN_FLIGHT: Flag = {
+  name: 'in-flight',
+  kind: 'text',
+  group: RESTORE,
+  choices: ['resume', 'fail', 'exclude'],
+  fallback: 'resume',
+  describe:
+    'Unfinished runs go on with what had not ended, end as failed with a note, or are left out with all that is theirs',
+};
+
+export const UNREADABLE: Flag = {
+  name: 'unreadable',
+  kind: 'text',
+  group: RESTORE,
+  choices: ['keep'],
+  describe: 'Restore secrets that no known key reads as they are, when the target has another Fernet key',
+};
+
+export const ENCRYPT_CLEAR: Flag = {
+  name: 'encrypt-clear',
+  kind: 'switch',
+  group: RESTORE,
+  describe: 'Encrypt secrets that the source stored in clear with the target’s Fernet key',
+};
+
+export function restoreJobs(describe: string): Flag {
+  return { name: 'jobs', kind: 'count', group: RESTORE, fallback: 2, describe };
+}
+
 const STRATEGY_ALIASES = { do_nothing: 'skip' };
 
 /** `skip`, `append` and `replace` of variables and connections. */
@@ -137,7 +169,7 @@ export function strategyFlag(name: 'variables' | 'connections'): Flag {
   return {
     name,
     kind: 'text',
-    group: 'Restore:',
+    group: RESTORE,
     choices: ['skip', 'append', 'replace'],
     aliases: STRATEGY_ALIASES,
     fallback: 'append',

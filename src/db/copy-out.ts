@@ -3,11 +3,14 @@ import type { Client } from 'pg';
 import { LifeboatError, toError } from '../errors.ts';
 import { createMessageWalker } from './copy-messages.ts';
 import { collectAfter } from './collector.ts';
+import type { Throttle } from './throttle.ts';
 
 /** Large enough that compression and hashing are called a few hundred times a part, small enough to keep in hand. */
 const BLOCK_BYTES = 512 * 1024;
 /** Blocks that may wait for the consumer; beyond it the socket is paused, and so the server. */
 const MAX_WAITING = 2;
+/** A timer is not more exact than this; what is owed adds up until it is worth one. */
+const LEAST_PAUSE_MS = 2;
 
 const READY_FOR_QUERY = 0x5a; // 'Z'
 
@@ -27,11 +30,16 @@ export interface CopyOut {
  * `pg` emits one event per CopyData message, which is one per row. For the length of the COPY its listeners are taken
  * off the socket, the messages are walked here (type, length, payload: PostgreSQL protocol 3.0, "COPY Operations"), and
  * every message that is not COPY data goes back to `pg`, so that errors, notices and the end of the query are its own.
+ *
+ * A throttle pauses the socket, and so the server: nothing piles up here, and the watchdog sees that it is our turn.
  */
-export function copyOut(client: Client, sql: string, signal: AbortSignal): CopyOut {
+export function copyOut(client: Client, sql: string, signal: AbortSignal, throttle?: Throttle): CopyOut {
   let rows = -1;
+  const setRows = (count: number): void => {
+    rows = count;
+  };
   return {
-    blocks: { [Symbol.asyncIterator]: () => readBlocks(client, sql, signal, (count) => (rows = count)) },
+    blocks: { [Symbol.asyncIterator]: () => readBlocks(client, sql, signal, setRows, throttle) },
     rows: () => rows,
   };
 }
@@ -41,9 +49,10 @@ async function* readBlocks(
   sql: string,
   signal: AbortSignal,
   setRows: (rows: number) => void,
+  throttle: Throttle | undefined,
 ): AsyncGenerator<Uint8Array> {
   const socket = socketOf(client);
-  const queue = createBlockQueue(socket);
+  const queue = createBlockQueue(socket, throttle);
   const query = client.query(sql).then(
     (result) => {
       setRows(result.rowCount ?? -1);
@@ -87,17 +96,24 @@ interface BlockQueue {
   detach(): void;
 }
 
-function createBlockQueue(socket: Socket): BlockQueue {
+function createBlockQueue(socket: Socket, throttle: Throttle | undefined): BlockQueue {
   const saved = socket.listeners('data') as ((chunk: Buffer) => void)[];
   const blocks = createBlocks();
   let attached = true;
   let done = false;
   let failure: Error | undefined;
   let wake: (() => void) | undefined;
+  const brake = createBrake(throttle, () => {
+    resume();
+  });
 
+  const resume = (): void => {
+    if (attached && !brake.holds() && blocks.waiting() < MAX_WAITING) socket.resume();
+  };
   const detach = (): void => {
     if (!attached) return;
     attached = false;
+    brake.release();
     socket.removeListener('data', onData);
     for (const listener of saved) socket.on('data', listener);
     socket.resume();
@@ -130,6 +146,7 @@ function createBlockQueue(socket: Socket): BlockQueue {
     collectAfter(chunk.length);
     const end = walk(chunk);
     if (end < chunk.length) handBack(chunk.subarray(end));
+    if (brake.spend(chunk.length, attached)) socket.pause();
   };
 
   for (const listener of saved) socket.removeListener('data', listener);
@@ -139,7 +156,7 @@ function createBlockQueue(socket: Socket): BlockQueue {
       for (;;) {
         const block = blocks.take();
         if (block) {
-          if (attached && blocks.waiting() < MAX_WAITING) socket.resume();
+          resume();
           return block;
         }
         if (failure) throw failure;
@@ -154,6 +171,37 @@ function createBlockQueue(socket: Socket): BlockQueue {
     },
     finished: () => done,
     detach,
+  };
+}
+
+/** Holds a reader back for as long as the throttle says. */
+function createBrake(
+  throttle: Throttle | undefined,
+  resume: () => void,
+): {
+  /** Counts bytes; true: from now on it holds. One that is not to be held only counts. */
+  spend(bytes: number, mayHold: boolean): boolean;
+  holds(): boolean;
+  release(): void;
+} {
+  let callOff: (() => void) | undefined;
+  const release = (): void => {
+    callOff?.();
+    callOff = undefined;
+  };
+  return {
+    spend: (bytes, mayHold) => {
+      const ms = throttle?.spend(bytes) ?? 0;
+      if (ms < LEAST_PAUSE_MS || !mayHold) return false;
+      release();
+      callOff = throttle?.after(ms, () => {
+        callOff = undefined;
+        resume();
+      });
+      return true;
+    },
+    holds: () => callOff !== undefined,
+    release,
   };
 }
 

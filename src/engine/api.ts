@@ -1,5 +1,6 @@
 import type { DatabaseTarget } from '../db/target.ts';
 import type { Storage } from '../storage/storage.ts';
+import type { DrillFindings } from './drill-record.ts';
 import type { Report } from './events.ts';
 import type { InFlightResult } from './in-flight/in-flight.ts';
 import type { Manifest, SecretsMode } from './manifest.ts';
@@ -11,6 +12,7 @@ import type {
   PauseState,
   PrunePlan,
   RestorePlan,
+  RestoreWay,
 } from './plans.ts';
 
 /** What every engine function gets passed in: nothing in the engine reads the environment, the clock or argv. */
@@ -47,6 +49,8 @@ export interface BackupRequest {
   readonly excludeTables?: readonly string[];
   readonly jobs: number;
   readonly compression: Compression;
+  /** Bytes a second that all connections together read from the server at most, before compression; no limit when absent. */
+  readonly maxRate?: number;
   readonly label?: string;
   /** The task that this process runs in; the manifest names it when the source has its run. */
   readonly carriedBy?: CarryingTask;
@@ -69,6 +73,8 @@ export interface BackupResult {
   readonly secrets: BackupPlanSecrets;
   /** Ids of incomplete backups seen in the storage. */
   readonly debris: readonly string[];
+  /** Bytes a second that were read at most; null: no limit. */
+  readonly maxRate: number | null;
 }
 
 /** Asked once, after the plan was reported and before anything changes; false refuses (14). */
@@ -109,6 +115,10 @@ export interface RestoreRequest {
   readonly carriedBy?: CarryingTask;
   /** Go on although tasks of the target are running or queued. Default false: refused, with their names. */
   readonly ignoreRunning?: boolean;
+  /** How the history gets into the target; absent: the plan chooses. */
+  readonly via?: RestoreWay;
+  /** Connections that load beside each other, via shadow. Default 2. */
+  readonly jobs?: number;
   readonly dryRun: boolean;
   readonly confirm: Confirm<RestorePlan>;
 }
@@ -165,6 +175,28 @@ export interface RestoreResult {
     };
     readonly seconds: number;
   };
+}
+
+/** As in RestoreRequest; nothing is asked, because nothing changes. */
+export type DrillRequest = Pick<
+  RestoreRequest,
+  | 'environment'
+  | 'backup'
+  | 'variables'
+  | 'connections'
+  | 'inFlight'
+  | 'fernetKeys'
+  | 'sourceFernetKeys'
+  | 'unreadable'
+  | 'encryptClear'
+  | 'identities'
+  | 'carriedBy'
+  | 'jobs'
+>;
+
+export interface DrillResult extends DrillFindings {
+  /** False: the storage would not have it. */
+  readonly recorded: boolean;
 }
 
 export interface CleanupRequest {

@@ -15,6 +15,7 @@ export function planBackup(input: {
   readonly items: readonly CopyItem[];
   readonly jobs: number;
   readonly compression: string;
+  readonly maxRate: number | null;
   readonly secrets: Pick<PlannedSecrets, 'leftOut' | 'plan' | 'warnings'>;
   /** Values that are not stored. */
   readonly withheld: readonly LeftOut[];
@@ -26,6 +27,7 @@ export function planBackup(input: {
     source: detected.facts,
     jobs: input.jobs,
     compression: input.compression,
+    maxRate: input.maxRate,
     tables: selection.tables.map(({ name }) => {
       const own = items.filter((item) => item.table.name === name);
       const addedFor = selection.addedFor.get(name);

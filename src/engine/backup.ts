@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto';
 import type { Client } from 'pg';
 import { quoteIdent, quoteTable } from '../db/introspect.ts';
 import { beginSnapshot, joinSnapshot } from '../db/snapshot.ts';
+import { createThrottle } from '../db/throttle.ts';
+import type { Throttle } from '../db/throttle.ts';
 import type { BackupRequest, BackupResult, CarryingTask, EngineContext } from './api.ts';
 import { compressionName, publish } from './backup-manifest.ts';
 import type { MaxIds, Prepared } from './backup-manifest.ts';
@@ -47,7 +49,9 @@ export async function backup(ctx: EngineContext, request: BackupRequest): Promis
   return withSession(ctx, environment, lead, async (client, { snapshot }) => {
     const prepared = await prepare(request, client, started);
     ctx.report({ event: 'plan', plan: prepared.plan });
-    if (request.dryRun) return { backupId: prepared.backupId, secrets: prepared.plan.secrets, debris };
+    const { backupId, plan } = prepared;
+    const said = { backupId, secrets: plan.secrets, debris, maxRate: plan.maxRate };
+    if (request.dryRun) return said;
     // The plan of a backup that is made is not shown: who does not read it must hear this.
     for (const warning of prepared.secrets.warnings) ctx.report({ event: 'warning', ...warning });
     const maxIds = await readMaxIds(client, environment.schema, prepared);
@@ -64,7 +68,7 @@ export async function backup(ctx: EngineContext, request: BackupRequest): Promis
         snapshotTime: snapshot.time,
         started,
       });
-      return { backupId: prepared.backupId, manifest, secrets: prepared.plan.secrets, debris };
+      return { ...said, manifest };
     } catch (error) {
       await removeRemains(ctx, request, prepared);
       throw error;
@@ -136,6 +140,7 @@ async function prepare(request: BackupRequest, lead: Client, started: Date): Pro
     items,
     jobs: request.jobs,
     compression: compressionName(request),
+    maxRate: request.maxRate ?? null,
     secrets,
     withheld: withheld.leftOut,
   });
@@ -178,13 +183,14 @@ async function copyAll(
   const progress = createProgress(ctx, 'backup', { totalBytes });
   const tables = createTableReport(ctx, items);
   const parts = new Map<string, ManifestPart>();
+  const throttle = throttleOf(ctx, request);
   const queue = largestFirst(items).values();
   const work = async (client: Client, signal: AbortSignal): Promise<void> => {
     for (const item of queue) {
       signal.throwIfAborted();
       const key = partKey(backupId, item.table.name, item.part, request.compression.codec);
       tables.start(item);
-      const job = { key, sql: item.sql, compression: request.compression };
+      const job = { key, sql: item.sql, compression: request.compression, ...(throttle ? { throttle } : {}) };
       const onBytes = (bytes: number): void => {
         progress.add(item.table.name, 0, bytes);
       };
@@ -220,8 +226,14 @@ async function copyAll(
         }, signal),
     ),
   ]);
+  await throttle?.settle(ctx.signal);
   progress.end();
   return parts;
+}
+
+/** One for the run: what one connection reads is not left for the others. */
+function throttleOf({ now }: EngineContext, { maxRate }: BackupRequest): Throttle | undefined {
+  return maxRate === undefined ? undefined : createThrottle({ bytesPerSecond: maxRate, now });
 }
 
 /** One `table` event when the last part of a table is done. */

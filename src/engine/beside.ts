@@ -23,10 +23,13 @@ export function besideOf(load: LoadContext): Beside {
   };
 }
 
-/** A table that was not staged was empty: all that is in it came with the backup. */
+/**
+ * A table that was not staged was empty: all that is in it came with the backup. In a shadow nothing else ever is, until
+ * the target's rows are carried over.
+ */
 function broughtBy(load: LoadContext, name: string, alias: string): string {
   const table = load.state.tables.find((one) => one.name === name);
-  if (!table || !load.staged.has(name)) return 'true';
+  if (!table || load.shadow || !load.staged.has(name)) return 'true';
   const stage = stageName(name);
   if (table.serial === undefined) {
     const same = table.key.map((column) => `lb_s.${quoteIdent(column)} = ${alias}.${quoteIdent(column)}`);

@@ -3,6 +3,7 @@ import { quoteLiteral, quoteTable } from '../db/introspect.ts';
 import type { RunName } from './api.ts';
 import { KEPT } from './in-flight/restored.ts';
 import { runLabel } from './live-rows.ts';
+import { historySchema } from './load-context.ts';
 import type { LoadContext } from './load-context.ts';
 import type { Manifest } from './manifest.ts';
 
@@ -49,15 +50,20 @@ export async function notePauseStates(client: Client, schema: string): Promise<v
  * that made the backup is in it as running, and was a success: there is a backup.
  */
 export async function settleCarriers(load: LoadContext): Promise<Carriers> {
-  const names = new Set(load.manifest.tables.map((table) => table.name));
-  const carryingDags = names.has('dag') ? await keepPauseStates(load) : [];
-  const by = load.manifest.source.carriedBy;
-  const restored = names.has('dag_run') && by && !load.leftOutRuns.includes(runLabel(by));
-  if (!restored) return { carryingDags, endedRun: null };
-  return { carryingDags, endedRun: (await endRun(load, by)) ? runLabel(by) : null };
+  return { carryingDags: await keepPauseStates(load), endedRun: await endBackupsRun(load) };
 }
 
-async function keepPauseStates({ client, manifest, state }: LoadContext): Promise<readonly string[]> {
+/** @returns the run that made the backup, when the restore brought it unfinished and it is ended now */
+export async function endBackupsRun(load: LoadContext): Promise<string | null> {
+  const by = load.manifest.source.carriedBy;
+  const brought = load.manifest.tables.some((table) => table.name === 'dag_run');
+  if (!brought || !by || load.leftOutRuns.includes(runLabel(by))) return null;
+  return (await endRun(load, by)) ? runLabel(by) : null;
+}
+
+/** @returns the DAGs that carry backups or restores */
+export async function keepPauseStates({ client, manifest, state }: LoadContext): Promise<readonly string[]> {
+  if (!manifest.tables.some((table) => table.name === 'dag')) return [];
   const { schema } = state.live;
   const live = state.liveRuns.map((run) => run.dagId);
   const dag = quoteTable(schema, 'dag');
@@ -83,11 +89,9 @@ async function keepPauseStates({ client, manifest, state }: LoadContext): Promis
 }
 
 /** @returns false when the backup does not hold the run, or nothing of it was unfinished */
-async function endRun(
-  { client, manifest, state }: LoadContext,
-  by: RunName & { readonly taskId: string },
-): Promise<boolean> {
-  const { schema } = state.live;
+async function endRun(load: LoadContext, by: RunName & { readonly taskId: string }): Promise<boolean> {
+  const { client, manifest } = load;
+  const schema = historySchema(load);
   const at = manifest.snapshotTime;
   // Where nothing was cleaned, the target may be the source, with that very run at work.
   const own = `NOT EXISTS (SELECT FROM pg_temp.${KEPT} k WHERE k.dag_id = $1 AND k.run_id = $2)`;

@@ -31,10 +31,11 @@ export async function copyInto(
   stored: ManifestTable,
   into: string,
   condition = 'true',
+  options = '',
 ): Promise<void> {
   const columns = stored.columns.map(quoteIdent).join(', ');
   const where = condition === 'true' ? '' : ` WHERE ${condition}`;
-  const sql = `COPY ${into} (${columns}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')${where}`;
+  const sql = `COPY ${into} (${columns}) FROM STDIN (FORMAT csv, ENCODING 'UTF8'${options})${where}`;
   const onBytes = (bytes: number): void => {
     load.progress.add(table.name, 0, bytes);
   };

@@ -1,4 +1,5 @@
 import { quoteIdent, quoteLiteral, quoteTable } from '../db/introspect.ts';
+import type { LoadRewrite } from '../tables/spec.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import { mapName, stageName } from './stage.ts';
 
@@ -32,6 +33,14 @@ export interface InsertInput {
 /** INSERT … SELECT from the stage, with every id and reference translated. Pure: returns the statement. */
 export function insertStatement(input: InsertInput): string {
   const { schema, table, columns } = input;
+  // Only the primary key or another unique key can be in the way, and then the target's row is the one that stays.
+  return `INSERT INTO ${quoteTable(schema, table.name)} (${columns.map(quoteIdent).join(', ')})
+    ${comingRows(input)}`;
+}
+
+/** The rows as they go in: a SELECT of the columns, in their order and without names. Pure. */
+export function comingRows(input: InsertInput): string {
+  const { table, columns } = input;
   const joins: string[] = [];
   if (input.mapOwnId) {
     joins.push(`LEFT JOIN ${mapName(table.name)} own ON own.lb_old = s.${quoteIdent(table.serial ?? 'id')}`);
@@ -43,9 +52,7 @@ export function insertStatement(input: InsertInput): string {
     return rewritten(input, column, referenceExpression(input, column, joins));
   });
   const where = input.onlyUnmatched ? 'WHERE NOT coalesce(own.lb_matched, false)' : '';
-  // Only the primary key or another unique key can be in the way, and then the target's row is the one that stays.
-  return `INSERT INTO ${quoteTable(schema, table.name)} (${columns.map(quoteIdent).join(', ')})
-    SELECT ${expressions.join(', ')} FROM ${stageName(table.name)} s ${joins.join(' ')} ${where}`;
+  return `SELECT ${expressions.join(', ')} FROM ${stageName(table.name)} s ${joins.join(' ')} ${where}`;
 }
 
 function referenceExpression(input: InsertInput, column: string, joins: string[]): string {
@@ -62,7 +69,20 @@ function referenceExpression(input: InsertInput, column: string, joins: string[]
 
 function rewritten(input: InsertInput, column: string, expression: string): string {
   const rewrite = input.table.rewrites.find((one) => one.column === column);
-  if (!rewrite) return expression;
-  const snapshot = `${quoteLiteral(input.snapshotTime)}::timestamptz`;
-  return `CASE WHEN ${rewrite.when} THEN ${rewrite.to.replaceAll(':snapshot', snapshot)} ELSE ${expression} END`;
+  return rewrite ? rewriteCase(rewrite, input.snapshotTime, expression) : expression;
+}
+
+function rewriteCase(rewrite: LoadRewrite, snapshotTime: string, otherwise: string): string {
+  const snapshot = `${quoteLiteral(snapshotTime)}::timestamptz`;
+  return `CASE WHEN ${rewrite.when} THEN ${rewrite.to.replaceAll(':snapshot', snapshot)} ELSE ${otherwise} END`;
+}
+
+/** SET and WHERE of an UPDATE that does to loaded rows what an INSERT from the stage would have done; undefined: nothing. */
+export function rewriteSql(table: ResolvedTable, snapshotTime: string): string | undefined {
+  if (table.rewrites.length === 0) return undefined;
+  const changes = table.rewrites.map((one) => {
+    const column = quoteIdent(one.column);
+    return `${column} = ${rewriteCase(one, snapshotTime, column)}`;
+  });
+  return `${changes.join(', ')} WHERE ${table.rewrites.map(({ when }) => `(${when})`).join(' OR ')}`;
 }

@@ -1,6 +1,8 @@
 /** Where things lie in a storage. The only place that knows (docs/format.md). */
 
 export const BACKUPS = 'backups/';
+/** What drills found. No backup lies there. */
+export const DRILLS = 'drills/';
 const ID_PATTERN = /^\d{8}T\d{9}Z-[0-9a-f]{6}$/;
 
 /** `20261121T013012345Z-4f3a9c`: UTC to the millisecond, then six random hex digits. Sorts by time. */
@@ -45,5 +47,15 @@ export function isPartKey(key: string, backupId: string, table: string): boolean
 /** The id in a key below backups/, or undefined for anything that is not ours. */
 export function backupIdOf(key: string): string | undefined {
   const id = key.startsWith(BACKUPS) ? key.slice(BACKUPS.length).split('/')[0] : undefined;
+  return id !== undefined && isBackupId(id) ? id : undefined;
+}
+
+export function drillKey(drillId: string): string {
+  return `${DRILLS}${drillId}.json`;
+}
+
+/** The id in a key below drills/, made like that of a backup; undefined for anything that is not ours. */
+export function drillIdOf(key: string): string | undefined {
+  const [, id] = /^drills\/([^/]+)\.json$/.exec(key) ?? [];
   return id !== undefined && isBackupId(id) ? id : undefined;
 }

@@ -1,10 +1,11 @@
 import { quoteIdent, quoteTable } from '../db/introspect.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
+import { historySchema } from './load-context.ts';
 import type { LoadContext } from './load-context.ts';
 import { mapName, stageName } from './stage.ts';
 
 /** Runs of the backup that are not loaded: (id, dag_id, run_id). Exists from the staging of dag_run on, if there are any. */
-const LEFT_OUT = 'pg_temp.lifeboat_left_out';
+export const LEFT_OUT = 'pg_temp.lifeboat_left_out';
 
 /** True: rows of this table may have to stay out, so it cannot be copied straight into its place. */
 export function leavesRowsOut(load: LoadContext, table: ResolvedTable): boolean {
@@ -29,10 +30,11 @@ export async function leaveOutRows(load: LoadContext, table: ResolvedTable): Pro
 
 /**
  * Rows without an id that only tell of a run may be in a target that has lost the run: the target's stay, and the stage is
- * what this restore brings.
+ * what this restore brings. In a shadow the two meet when the target's are carried over, and these give way then: see
+ * shadow/swap.ts.
  */
 export async function leaveOutSameKeys(load: LoadContext, table: ResolvedTable): Promise<void> {
-  if (table.serial !== undefined || load.kept(table.name) === 0) return;
+  if (load.shadow || table.serial !== undefined || load.kept(table.name) === 0) return;
   if (!table.ofRun.some(({ as }) => as === 'about')) return;
   // References have the ids of the backup here: a key with one is not comparable.
   if (table.key.some((column) => table.references[column] !== undefined)) return;
@@ -64,7 +66,7 @@ async function dropTriggers(load: LoadContext, parts: readonly string[]): Promis
   const ids = load.ids.get('trigger');
   if (ids === undefined) return;
   const tasks = stageName('task_instance');
-  const trigger = quoteTable(load.state.live.schema, 'trigger');
+  const trigger = quoteTable(historySchema(load), 'trigger');
   const [join, id] =
     ids === 'kept'
       ? ['', 's.trigger_id']

@@ -14,11 +14,11 @@ import type { TargetState } from './target-state.ts';
  */
 
 /** Rows that the target may begin while a restore is at work: so many ids stay free for them. */
-const ROOM = 10_000;
+export const ROOM = 10_000;
 
 /** Last id that stays free for the target. Undefined: nobody has ever worked there, and the table is locked. */
-export function lastFreeId(table: ResolvedTable, issued: number, kept: number): number | undefined {
-  return table.neverLocked && (issued > 0 || kept > 0) ? issued + ROOM : undefined;
+export function lastFreeId(growing: boolean, issued: number, kept: number): number | undefined {
+  return growing && (issued > 0 || kept > 0) ? issued + ROOM : undefined;
 }
 
 /** Tables whose sequence never gave an id: nobody beats there who could feel a lock, and somebody might begin to. */

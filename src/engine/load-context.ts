@@ -32,6 +32,8 @@ export interface LoadContext {
   readonly clean: boolean;
   /** Only a part of the backup is wanted: all stages are made beforehand, and hold that part. */
   readonly choice?: Choice;
+  /** Rows of the past are written to a schema of their own, beside the live tables: see shadow/restore.ts. */
+  readonly shadow?: ShadowLoad;
   /** Rows that stay in a table of the target after cleanup. */
   readonly kept: (table: string) => number;
   /** Filled as tables are loaded, read by the tables that refer to them. */
@@ -42,6 +44,16 @@ export interface LoadContext {
   readonly staged: Set<string>;
   /** Runs of the backup that are not loaded, as DAG_ID/RUN_ID. Filled when the runs are staged. */
   readonly leftOutRuns: string[];
+}
+
+export interface ShadowLoad {
+  readonly schema: string;
+  /** SQL over a row of the live table: it comes into the shadow in the last moments, with the id that it has. */
+  readonly stays: (table: ResolvedTable) => string;
+  /** Tables whose ids others of the shadow refer to: an id that is taken has to move before these are loaded. */
+  readonly referred: ReadonlySet<string>;
+  /** Among them, those that the target may add rows to meanwhile that stay. */
+  readonly growing: ReadonlySet<string>;
 }
 
 export interface LoadedTable {
@@ -64,6 +76,11 @@ export function parentIds(load: LoadContext, parent: string): ParentIds {
   return load.ids.get(parent) ?? 'absent';
 }
 
+/** The schema that rows of the past are written to. */
+export function historySchema({ shadow, state }: LoadContext): string {
+  return shadow?.schema ?? state.live.schema;
+}
+
 /** Columns that the rows of a table have in the target: those of the backup, and those that came after it. */
 export function loadedColumns(table: ResolvedTable, stored: ManifestTable): readonly string[] {
   return [...stored.columns, ...table.added.map(({ name }) => name)];
@@ -74,7 +91,7 @@ export function insertInput(load: LoadContext, table: ResolvedTable, stored: Man
   const live = load.state.live.tables.get(table.name);
   const notNull = [...(live?.columns.values() ?? [])].filter((column) => column.notNull);
   return {
-    schema: load.state.live.schema,
+    schema: table.restore.kind === 'history' ? historySchema(load) : load.state.live.schema,
     table,
     columns: loadedColumns(table, stored),
     notNull: new Set(notNull.map((column) => column.name)),

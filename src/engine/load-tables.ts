@@ -1,14 +1,15 @@
-import { quoteTable } from '../db/introspect.ts';
+import { quoteIdent, quoteTable } from '../db/introspect.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import { mapSameFacts } from './chosen/same-facts.ts';
 import { stageChosen } from './chosen/stage-chosen.ts';
 import { copyInto, copyToStage, unsealed } from './copy-stage.ts';
-import { insertInput, isSkipped, parentIds } from './load-context.ts';
+import { copyFrozen } from './shadow/copy-frozen.ts';
+import { historySchema, insertInput, isSkipped, parentIds } from './load-context.ts';
 import type { LoadContext, LoadedTable } from './load-context.ts';
 import { loadDags } from './load-dags.ts';
 import { insertStatement } from './insert.ts';
 import { leaveOutRows, leaveOutSameKeys, leavesRowsOut } from './left-out.ts';
-import { lastFreeId } from './live-jobs.ts';
+import { lastFreeId, ROOM } from './live-jobs.ts';
 import type { ManifestTable } from './manifest.ts';
 import { mergeRows } from './merge.ts';
 import { objectsOf, wholeTable } from './sealed/fields.ts';
@@ -38,7 +39,7 @@ export async function loadTables(
   return loaded;
 }
 
-async function loadTable(
+export async function loadTable(
   load: LoadContext,
   table: ResolvedTable,
   stored: ManifestTable,
@@ -48,33 +49,57 @@ async function loadTable(
     const issued = await issuedIds(load, table);
     if (!needsStage(load, table, issued)) {
       load.ids.set(table.name, 'kept');
-      await copyInto(load, table, stored, quoteTable(load.state.live.schema, table.name));
+      await (load.shadow
+        ? copyFrozen(load, table, stored)
+        : copyInto(load, table, stored, target(load, table)));
       return { table: table.name, rows: stored.rows, moved: 0 };
     }
-    await stage(load, table);
+    await stageTable(load, table);
     await leaveOutRows(load, table);
     await leaveOutSameKeys(load, table);
     return insertHistory(load, table, stored, issued);
   }
-  await stage(load, table);
-  if (restore.kind === 'lookup') {
-    await mapLookups(load.client, load.state.live.schema, table, restore.by);
-    load.ids.set(table.name, 'looked-up');
-    return { table: table.name, rows: 0, moved: 0 };
+  await stageTable(load, table);
+  if (restore.kind === 'merge' && restore.existing === 'schedule') return loadDags(load, table, stored);
+  const moved = await mapParent(load, table);
+  if (restore.kind === 'lookup') return { table: table.name, rows: 0, moved: 0 };
+  if (moved === undefined) {
+    const inserted = await load.client.query(insertMissingSql(load, table, stored));
+    return { table: table.name, rows: inserted.rowCount ?? 0, moved: 0 };
   }
-  if (restore.existing === 'schedule') return loadDags(load, table, stored);
-  if (table.serial === undefined) return insertMissing(load, table, stored);
-  const base = await firstFreeId(load, table, await issuedIds(load, table));
-  const moved = await mapMatchedIds(load.client, load.state.live.schema, table, restore.by, base);
-  load.ids.set(table.name, moved > 0 ? 'mapped' : 'kept');
   return { table: table.name, moved, ...(await mergeRows(load, table, stored, restore.existing)) };
+}
+
+function target(load: LoadContext, table: ResolvedTable): string {
+  return quoteTable(historySchema(load), table.name);
+}
+
+/**
+ * What the ids of a merged or looked-up table become, from its stage.
+ *
+ * @returns how many changed; undefined for a table without ids
+ */
+export async function mapParent(load: LoadContext, table: ResolvedTable): Promise<number | undefined> {
+  const { restore, name } = table;
+  const { schema } = load.state.live;
+  if (restore.kind === 'lookup') {
+    await mapLookups(load.client, schema, table, restore.by);
+    load.ids.set(name, 'looked-up');
+    return 0;
+  }
+  if (restore.kind === 'history' || table.serial === undefined) return undefined;
+  const base = await firstFreeId(load, table, await issuedIds(load, table));
+  const moved = await mapMatchedIds(load.client, schema, table, restore.by, base);
+  load.ids.set(name, moved > 0 ? 'mapped' : 'kept');
+  return moved;
 }
 
 /** Largest id that the target's sequence ever gave out, or may give out while this restore is at work. */
 async function issuedIds(load: LoadContext, table: ResolvedTable): Promise<number> {
   if (table.serial === undefined) return 0;
   const issued = (await readSequence(load.client, load.state, table))?.issued ?? 0;
-  const free = lastFreeId(table, issued, load.kept(table.name));
+  const growing = load.shadow ? load.shadow.growing.has(table.name) : table.neverLocked;
+  const free = lastFreeId(growing, issued, load.kept(table.name));
   if (free === undefined) return issued;
   load.free.set(table.name, free);
   return free;
@@ -85,24 +110,26 @@ async function issuedIds(load: LoadContext, table: ResolvedTable): Promise<numbe
  * defaults of columns that the backup does not have are what Airflow's migration would have given them.
  */
 function needsStage(load: LoadContext, table: ResolvedTable, issued: number): boolean {
-  if (load.choice || leavesRowsOut(load, table)) return true;
-  if (load.kept(table.name) > 0 || table.rewrites.length > 0) return true;
-  if (load.rekeying.needs(table)) return true;
-  const live = load.state.live.tables.get(table.name);
-  if (table.added.some(({ name, value }) => (live?.columns.get(name)?.defaultSql ?? 'NULL') !== value)) {
-    return true;
-  }
+  if (load.choice || leavesRowsOut(load, table) || load.rekeying.needs(table)) return true;
   if (table.neverReuseIds && issued > 0) return true;
-  return Object.values(table.references).some((parent) => parentIds(load, parent) !== 'kept');
+  if (Object.values(table.references).some((parent) => parentIds(load, parent) !== 'kept')) return true;
+  if (load.shadow?.referred.has(table.name)) return load.kept(table.name) > 0 || load.free.has(table.name);
+  if (load.shadow) return false;
+  if (load.kept(table.name) > 0 || table.rewrites.length > 0) return true;
+  const live = load.state.live.tables.get(table.name);
+  return table.added.some(({ name, value }) => (live?.columns.get(name)?.defaultSql ?? 'NULL') !== value);
 }
 
-async function stage(load: LoadContext, table: ResolvedTable): Promise<void> {
+/** Brings the rows of the backup into the stage. */
+export async function stageTable(load: LoadContext, table: ResolvedTable): Promise<void> {
   load.staged.add(table.name);
   if (!load.choice) await copyToStage(load, table);
   if (table.name === 'variable') await dropKeptVariables(load);
   // Without statistics the planner joins a million rows as if they were ten.
   await load.client.query(`ANALYZE ${stageName(table.name)}`);
-  if (load.rekeying.needs(table) && !isSkipped(load.request, table.name)) await load.rekeying.table(table);
+  if (load.rekeying.needs(table) && !isSkipped(load.request, table.name)) {
+    await load.rekeying.table(load.client, table);
+  }
 }
 
 /** Variables that say something of the target itself, such as where its own backups go. */
@@ -124,7 +151,11 @@ async function insertHistory(
     const base = await firstFreeId(load, table, issued);
     moved = same
       ? await mapSameFacts(load, table, same, { issued, base })
-      : await mapCollidingIds(load.client, load.state.live.schema, table, issued, base);
+      : await mapCollidingIds(load.client, load.state.live.schema, table, {
+          issued,
+          base,
+          ...takenBeside(load, table),
+        });
     const shared = issued > 0 || load.kept(table.name) > 0;
     const mapped = moved > 0 || same !== undefined;
     load.ids.set(table.name, table.neverReuseIds && shared ? 'looked-up' : mapped ? 'mapped' : 'kept');
@@ -139,16 +170,23 @@ async function insertHistory(
   return { table: table.name, rows: inserted.rowCount ?? 0, moved };
 }
 
+/**
+ * Beside a live table only rows that stay take an id. Where others refer to ids, those that the target may give meanwhile
+ * are taken too; elsewhere a row can still move when the two sides meet.
+ */
+function takenBeside(load: LoadContext, table: ResolvedTable): { readonly taken?: string } {
+  if (!load.shadow) return {};
+  const id = quoteIdent(table.serial ?? 'id');
+  const live = quoteTable(load.state.live.schema, table.name);
+  const there = `s.${id} IN (SELECT ${id} FROM ${live} WHERE ${load.shadow.stays(table)})`;
+  const free = load.free.get(table.name);
+  const meanwhile = free === undefined ? '' : ` OR (s.${id} > ${free - ROOM} AND s.${id} <= ${free})`;
+  return { taken: there + meanwhile };
+}
+
 /** Rows without an id of their own: those that the target lacks. */
-async function insertMissing(
-  load: LoadContext,
-  table: ResolvedTable,
-  stored: ManifestTable,
-): Promise<LoadedTable> {
-  const inserted = await load.client.query(
-    `${insertStatement(insertInput(load, table, stored))} ON CONFLICT DO NOTHING`,
-  );
-  return { table: table.name, rows: inserted.rowCount ?? 0, moved: 0 };
+export function insertMissingSql(load: LoadContext, table: ResolvedTable, stored: ManifestTable): string {
+  return `${insertStatement(insertInput(load, table, stored))} ON CONFLICT DO NOTHING`;
 }
 
 /** Above every id on either side. */

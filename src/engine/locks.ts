@@ -22,7 +22,7 @@ const GIVE_UP_MS = 60_000;
 const ATTEMPT_MS = 400;
 
 /**
- * One restore or cleanup per environment, for as long as this transaction lives: the server drops the lock with it,
+ * One restore, cleanup or drill per environment, for as long as this transaction lives: the server drops the lock with it,
  * whatever happens to this process.
  *
  * @throws LifeboatError 'locked' that names the holder.
@@ -48,12 +48,41 @@ export async function lockEnvironment(client: Client, name: string): Promise<voi
   const who = row
     ? `${row.app || 'an unnamed client'} (server process ${row.pid}${row.addr === null ? '' : ` from ${row.addr}`}, for ${row.age ?? 0} s)`
     : 'a process that has just ended';
-  throw new LifeboatError('locked', `Another restore or cleanup is at work in ${name}: ${who}.`, {
+  throw new LifeboatError('locked', `Another restore, cleanup or drill is at work in ${name}: ${who}.`, {
     next: row
       ? `Wait for it. If that process is gone for good, end it with SELECT pg_terminate_backend(${row.pid}).`
       : 'Try again.',
     details: row ? { serverProcess: row.pid, application: row.app, seconds: row.age } : {},
   });
+}
+
+/**
+ * Every transaction that works beside the one that holds the environment's lock holds this one, shared: a server process
+ * can outlive the restore that it worked for.
+ *
+ * @throws LifeboatError 'locked' when another restore has taken over
+ */
+export async function holdWorkerLock(client: Client): Promise<void> {
+  const tried = await client.query<{ got: boolean }>(
+    'SELECT pg_catalog.pg_try_advisory_xact_lock_shared($1, 1) AS got',
+    [LOCK_CLASS],
+  );
+  if (tried.rows[0]?.got) return;
+  throw new LifeboatError(
+    'locked',
+    'The connection that leads this restore was lost, and another has begun.',
+    {
+      next: 'Wait for the other one; nothing was changed by this one.',
+    },
+  );
+}
+
+/** Waits until the last server process of an earlier restore has ended. The caller holds the environment's lock. */
+export async function waitForWorkers(client: Client): Promise<void> {
+  await client.query('SAVEPOINT lifeboat_workers');
+  await client.query('SELECT pg_catalog.pg_advisory_xact_lock($1, 1)', [LOCK_CLASS]);
+  // Given back at once: our own workers want it.
+  await client.query('ROLLBACK TO SAVEPOINT lifeboat_workers; RELEASE SAVEPOINT lifeboat_workers');
 }
 
 export interface LockWish {
@@ -68,6 +97,12 @@ export interface LockTimes {
   readonly waitedSeconds: number;
   /** From then to the commit: whoever writes to these tables waits at most this long, and one attempt. */
   readonly heldSeconds: number;
+}
+
+export interface LockPatience {
+  /** For all tables together; below deadlock_timeout (1 s), so that it is always this side that gives way. */
+  readonly attemptMs?: number;
+  readonly giveUpMs?: number;
 }
 
 export interface HeldLocks {
@@ -87,6 +122,7 @@ export async function lockTables(
   client: Client,
   schema: string,
   wishes: readonly LockWish[],
+  { attemptMs = ATTEMPT_MS, giveUpMs = GIVE_UP_MS }: LockPatience = {},
 ): Promise<HeldLocks> {
   const started = ctx.now().getTime();
   const held = (since: number): HeldLocks => ({
@@ -96,28 +132,38 @@ export async function lockTables(
     }),
   });
   if (wishes.length === 0) return held(started);
-  const statements = wishes.map(
+  let order = wishes.map(
     ({ table, mode }) => `LOCK TABLE ${quoteTable(schema, table.name)} IN ${mode} MODE;`,
   );
-  // One statement, so that one timeout spans all of its locks.
-  const attempt = `DO ${quoteLiteral(`BEGIN ${statements.join(' ')} END`)}`;
   await client.query('SAVEPOINT lifeboat_locks');
   for (;;) {
     ctx.signal.throwIfAborted();
     try {
-      await client.query(`SET LOCAL statement_timeout = ${ATTEMPT_MS}`);
-      await client.query(attempt);
+      // One statement, so that one timeout spans all of its locks.
+      await client.query(`SET LOCAL statement_timeout = ${attemptMs}`);
+      await client.query(`DO ${quoteLiteral(`BEGIN ${order.join(' ')} END`)}`);
       break;
     } catch (error) {
       if (!isBusy(error)) throw error;
       await client.query('ROLLBACK TO SAVEPOINT lifeboat_locks');
-      if (ctx.now().getTime() - started > GIVE_UP_MS) throw await tablesBusy(client, schema, wishes);
+      if (ctx.now().getTime() - started > giveUpMs) throw await tablesBusy(client, schema, wishes, giveUpMs);
+      order = busyFirst(order, error);
       await pause(100 + Math.random() * 300);
     }
   }
   const since = ctx.now().getTime();
   await client.query('SET LOCAL statement_timeout = 0; RELEASE SAVEPOINT lifeboat_locks');
   return held(since);
+}
+
+/**
+ * Clients that lock in another order than ours could keep us out for ever: each holds what we want next, and wants what
+ * we hold. The table that was busy comes first the next time; the error's context names its statement.
+ */
+function busyFirst(order: readonly string[], error: unknown): string[] {
+  const where = error instanceof Error && 'where' in error ? String(error.where) : '';
+  const busy = order.filter((statement) => where.includes(`"${statement.replace(/;$/, '')}"`));
+  return [...busy, ...order.filter((statement) => !busy.includes(statement))];
 }
 
 /** query_canceled (by the timeout), lock_not_available, deadlock_detected */
@@ -130,6 +176,7 @@ async function tablesBusy(
   client: Client,
   schema: string,
   wishes: readonly LockWish[],
+  giveUpMs: number,
 ): Promise<LifeboatError> {
   const names = wishes.map(({ table }) => quoteTable(schema, table.name));
   const holders = await client.query<{ pid: number; app: string; table: string; age: number | null }>(
@@ -150,7 +197,7 @@ async function tablesBusy(
     .join('; ');
   return new LifeboatError(
     'failed',
-    `The tables were in use for ${GIVE_UP_MS / 1000} s without a gap: ${who || 'by many short transactions'}.`,
+    `The tables were in use for ${giveUpMs / 1000} s without a gap: ${who || 'by many short transactions'}.`,
     {
       next: 'Stop what holds them (a pg_dump or a backup of the target does), then try again; nothing was changed.',
     },

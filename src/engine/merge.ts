@@ -9,6 +9,15 @@ import type { ManifestTable } from './manifest.ts';
 import type { MergeStrategy } from './plans.ts';
 import { mapName, stageName } from './stage.ts';
 
+/** What there is to do for a merged table, and what can be said of it before it is done. */
+export interface PreparedMerge {
+  readonly strategy: MergeStrategy;
+  readonly update?: string;
+  readonly insert?: string;
+  readonly matched: number;
+  readonly keptDifferent: readonly string[];
+}
+
 /**
  * Rows that both sides may have, matched by their natural key (the map is made). Entries that only the target has are
  * never touched.
@@ -19,15 +28,35 @@ export async function mergeRows(
   stored: ManifestTable,
   existing: 'keep' | 'replace' | 'strategy' | 'schedule',
 ): Promise<{ readonly rows: number; readonly merge: MergeCounts }> {
+  const prepared = await prepareMerge(load, table, stored, existing);
+  const run = async (sql: string | undefined): Promise<number> =>
+    sql === undefined ? 0 : ((await load.client.query(sql)).rowCount ?? 0);
+  return mergeResult(prepared, { replaced: await run(prepared.update), added: await run(prepared.insert) });
+}
+
+export async function prepareMerge(
+  load: LoadContext,
+  table: ResolvedTable,
+  stored: ManifestTable,
+  existing: 'keep' | 'replace' | 'strategy' | 'schedule',
+): Promise<PreparedMerge> {
   const strategy = strategyFor(load, table, existing);
-  const matched = await countMatched(load, table);
-  const keptDifferent = strategy === 'replace' ? [] : await keptThatDiffer(load, table, stored);
-  const replaced = strategy === 'replace' ? await updateMatched(load, table, stored) : 0;
-  const added = strategy === 'skip' ? 0 : await insertUnmatched(load, table, stored);
   return {
-    rows: added + replaced,
-    merge: { added, replaced, kept: strategy === 'replace' ? 0 : matched, keptDifferent },
+    strategy,
+    matched: await countMatched(load, table),
+    keptDifferent: strategy === 'replace' ? [] : await keptThatDiffer(load, table, stored),
+    ...(strategy === 'replace' ? { update: updateMatched(load, table, stored) } : {}),
+    ...(strategy === 'skip' ? {} : { insert: insertUnmatched(load, table, stored) }),
   };
+}
+
+/** Pure. */
+export function mergeResult(
+  { strategy, matched, keptDifferent }: PreparedMerge,
+  { replaced, added }: { readonly replaced: number; readonly added: number },
+): { readonly rows: number; readonly merge: MergeCounts } {
+  const kept = strategy === 'replace' ? 0 : matched;
+  return { rows: added + replaced, merge: { added, replaced, kept, keptDifferent } };
 }
 
 function strategyFor(load: LoadContext, table: ResolvedTable, existing: string): MergeStrategy {
@@ -44,31 +73,17 @@ async function countMatched(load: LoadContext, table: ResolvedTable): Promise<nu
   return Number(result.rows[0]?.matched ?? 0);
 }
 
-async function updateMatched(
-  load: LoadContext,
-  table: ResolvedTable,
-  stored: ManifestTable,
-): Promise<number> {
+function updateMatched(load: LoadContext, table: ResolvedTable, stored: ManifestTable): string {
   const id = quoteIdent(table.serial ?? 'id');
   const changed = loadedColumns(table, stored)
     .filter((column) => column !== table.serial)
     .map(quoteIdent);
-  const result = await load.client.query(
-    `UPDATE ${quoteTable(load.state.live.schema, table.name)} t
+  return `UPDATE ${quoteTable(load.state.live.schema, table.name)} t
         SET ${changed.map((column) => `${column} = s.${column}`).join(', ')}
        FROM ${stageName(table.name)} s JOIN ${mapName(table.name)} own ON own.lb_old = s.${id} AND own.lb_matched
-      WHERE t.${id} = own.lb_new`,
-  );
-  return result.rowCount ?? 0;
+      WHERE t.${id} = own.lb_new`;
 }
 
-async function insertUnmatched(
-  load: LoadContext,
-  table: ResolvedTable,
-  stored: ManifestTable,
-): Promise<number> {
-  const result = await load.client.query(
-    insertStatement({ ...insertInput(load, table, stored), mapOwnId: true, onlyUnmatched: true }),
-  );
-  return result.rowCount ?? 0;
+function insertUnmatched(load: LoadContext, table: ResolvedTable, stored: ManifestTable): string {
+  return insertStatement({ ...insertInput(load, table, stored), mapOwnId: true, onlyUnmatched: true });
 }

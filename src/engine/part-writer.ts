@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Transform } from 'node:stream';
 import type { Client } from 'pg';
 import { copyOut } from '../db/copy-out.ts';
+import type { Throttle } from '../db/throttle.ts';
 import type { Storage } from '../storage/storage.ts';
 import { toError } from '../errors.ts';
 import type { Compression } from './api.ts';
@@ -14,6 +15,8 @@ export interface PartJob {
   /** COPY … TO STDOUT (FORMAT csv). */
   readonly sql: string;
   readonly compression: Compression;
+  /** Shared by all connections of a backup. */
+  readonly throttle?: Throttle;
 }
 
 /** One COPY as one stored object. */
@@ -24,7 +27,7 @@ export async function writePart(
   onBytes: (rawBytes: number) => void,
   signal: AbortSignal,
 ): Promise<ManifestPart & { readonly rawBytes: number }> {
-  const source = copyOut(client, job.sql, signal);
+  const source = copyOut(client, job.sql, signal, job.throttle);
   const stored = await storeBlocks(storage, job, source.blocks, onBytes, signal);
   return { key: job.key, rows: source.rows(), ...stored };
 }

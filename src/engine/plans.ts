@@ -64,6 +64,8 @@ export interface BackupPlan {
   readonly source: EnvironmentFacts;
   readonly jobs: number;
   readonly compression: string;
+  /** Bytes a second that all connections together read at most, before compression; null: no limit. */
+  readonly maxRate: number | null;
   readonly tables: readonly BackupPlanTable[];
   readonly leftOut: readonly LeftOut[];
   readonly secrets: BackupPlanSecrets;
@@ -124,13 +126,21 @@ export interface ChosenPart {
   readonly runsInBackup: number;
 }
 
+/**
+ * shadow: into tables beside the live ones, exchanged in the last moments · in-place: into the live tables, which are
+ * locked meanwhile.
+ */
+export type RestoreWay = 'shadow' | 'in-place';
+
 export interface RestorePlan {
   readonly kind: 'restore';
   readonly backupId: string;
   readonly snapshotTime: string;
   readonly source: { readonly environment: string; readonly airflow: string; readonly alembicHead: string };
   readonly target: EnvironmentFacts;
-  readonly via: 'in-place';
+  readonly via: RestoreWay;
+  /** Why this way. */
+  readonly viaReason: string;
   readonly clean: boolean;
   readonly variables: MergeStrategy;
   readonly connections: MergeStrategy;

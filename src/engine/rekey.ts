@@ -35,7 +35,7 @@ export interface Rekeyed {
 
 export interface Rekeying {
   /** Translates the secrets in the stage of one table. */
-  table(table: ResolvedTable): Promise<void>;
+  table(client: Client, table: ResolvedTable): Promise<void>;
   /** True when a table's secrets have to go through the stage. */
   needs(table: ResolvedTable): boolean;
   /** @throws LifeboatError 'refused' when secrets were met that no known key reads */
@@ -60,7 +60,7 @@ function rekeyingNeeded(
  * With the same key on both sides every token stays as it is, unreadable ones too. When the source's key is not known,
  * a target key that reads none of the secrets counts as another one.
  */
-export function createRekeying(client: Client, request: RekeyRequest): Rekeying {
+export function createRekeying(request: RekeyRequest): Rekeying {
   const situation = rekeyingNeeded(request);
   const translates = situation === 'other key' || situation === 'source unknown';
   const unreadable: string[] = [];
@@ -95,7 +95,7 @@ export function createRekeying(client: Client, request: RekeyRequest): Rekeying 
     (request.encryptClear || fromClear) && situation !== 'no target key';
   return {
     needs: (table) => table.secrets.some((secret) => translates || encryptsClear(secret)),
-    table: async (table) => {
+    table: async (client, table) => {
       for (const secret of table.secrets) {
         await translateColumn(client, table, secret, encryptsClear(secret), translate);
       }

@@ -81,6 +81,7 @@ export function planRestore(
     },
     target: state.facts,
     via: 'in-place',
+    viaReason: '',
     clean: request.clean,
     variables: request.variables,
     connections: request.connections,

@@ -10,6 +10,7 @@ import type { Manifest } from './manifest.ts';
 import type { RestorePlan } from './plans.ts';
 import { planRestore } from './restore-plan.ts';
 import { omittedWarnings, planUnsealing } from './sealed/open-backup.ts';
+import { chooseWay } from './shadow/choose.ts';
 import { beginReading, withSession } from './session.ts';
 import { readTargetState } from './target-state.ts';
 import type { TargetState } from './target-state.ts';
@@ -26,7 +27,9 @@ export async function previewRestore(
     const facts = await readPlanFacts(client, request.environment.schema, manifest, ctx.now());
     const chosen = await readChosen(ctx, client, { manifest, state, request });
     const planned = planRestore(manifest, state, request, facts, chosen);
-    return withSecrets(ctx, manifest, request, { state, facts, chosen, ...planned });
+    const { blockers, ...way } = await chooseWay(client, state, planned.tables, request);
+    const plan = { ...planned.plan, ...way, blockers: [...planned.plan.blockers, ...blockers] };
+    return withSecrets(ctx, manifest, request, { state, facts, chosen, tables: planned.tables, plan });
   });
 }
 

@@ -1,12 +1,11 @@
 import type { Client } from 'pg';
 import { LifeboatError } from '../errors.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
-import { countAuthorless, readAftermath } from './aftermath.ts';
-import type { EngineContext, MergeCounts, RestoreRequest, RestoreResult } from './api.ts';
+import { countAuthorless, judgeRestored, lookAtRestored } from './aftermath.ts';
+import type { EngineContext, RestoreRequest, RestoreResult } from './api.ts';
 import { besideOf } from './beside.ts';
 import { resolveBackup } from './catalog.ts';
 import { lookAgain } from './chosen/facts.ts';
-import type { ChosenFacts } from './chosen/facts.ts';
 import { cleanLocks, cleanTables, planClean } from './clean-tables.ts';
 import { notePauseStates, settleCarriers } from './carriers.ts';
 import { commitSurely } from './commit.ts';
@@ -17,26 +16,24 @@ import { loadTables } from './load-tables.ts';
 import { settleInFlight } from './in-flight/in-flight.ts';
 import { rememberKeptRuns } from './in-flight/restored.ts';
 import { lockEnvironment, lockTables } from './locks.ts';
-import type { HeldLocks, LockWish } from './locks.ts';
+import type { LockWish } from './locks.ts';
 import type { Manifest } from './manifest.ts';
 import { narrowColumns, refuseTooNarrow } from './narrow.ts';
-import { createProgress } from './progress.ts';
-import { createRekeying } from './rekey.ts';
-import type { Rekeying, RekeyRequest } from './rekey.ts';
 import { dropOrphanEvents } from './orphan-events.ts';
+import { createLoad, createSecrets, mergeOf } from './restore-parts.ts';
+import type { Work } from './restore-parts.ts';
 import { planRestore, refuseBlocked } from './restore-plan.ts';
 import { previewRestore } from './restore-preview.ts';
 import type { Preview } from './restore-preview.ts';
-import { objectsOf } from './sealed/fields.ts';
-import { unsealingFor } from './sealed/for-restore.ts';
-import type { Unsealing } from './sealed/read.ts';
 import { liftSequences } from './sequences.ts';
 import { beginWork, withSession } from './session.ts';
+import { removeDebris } from './shadow/debris.ts';
+import { explainFailure } from './shadow/failed.ts';
+import { newShadow, restoreViaShadow } from './shadow/restore.ts';
 import { mapName, stageName } from './stage.ts';
 import { readTargetState } from './target-state.ts';
-import type { TargetState } from './target-state.ts';
 import { findUnreadableSecrets } from './unreadable.ts';
-import { checkParts } from './verify-parts.ts';
+import { checkParts, refuseInconsistent } from './verify-parts.ts';
 
 /**
  * Brings a backup into an environment, in one transaction: checks, cleanup, load, sequences, pause states, commit.
@@ -53,27 +50,42 @@ export async function restore(ctx: EngineContext, request: RestoreRequest): Prom
   if (request.dryRun) return { backupId, plan: preview.plan };
   if (!(await request.confirm(preview.plan))) throw notConfirmed(preview.plan.target.name);
 
-  ctx.report({
-    event: 'phase',
-    phase: 'check',
-    message: `Checking ${manifest.totals.parts} parts of backup ${backupId}`,
-  });
-  await checkParts(ctx, manifest, { countRows: false });
+  const shadow = preview.plan.via === 'shadow' ? newShadow() : undefined;
+  // In a shadow every part is proven as it is read, and until all are nothing has changed.
+  if (shadow) refuseInconsistent(manifest);
+  else {
+    ctx.report({
+      event: 'phase',
+      phase: 'check',
+      message: `Checking ${manifest.totals.parts} parts of backup ${backupId}`,
+    });
+    await checkParts(ctx, manifest, { countRows: false });
+  }
   await refuseTooNarrow(ctx, manifest, narrowColumns(manifest, preview.state, preview.tables));
 
-  return withSession(ctx, request.environment, { purpose: 'restore', begin: beginWork }, async (client) => {
-    await lockEnvironment(client, preview.plan.target.name);
-    const { locks, ...work } = await execute(ctx, request, client, manifest, preview);
-    await commitSurely(ctx, client, request.environment);
-    return {
-      backupId,
-      plan: preview.plan,
-      loaded: { ...work, locks: locks.measure(), seconds: (ctx.now().getTime() - started) / 1000 },
-    };
-  });
+  const session = withSession(
+    ctx,
+    request.environment,
+    { purpose: 'restore', begin: beginWork },
+    async (client) => {
+      await lockEnvironment(client, preview.plan.target.name);
+      await removeDebris(ctx, client, request.environment);
+      const { locks, ...work } = await (shadow
+        ? restoreViaShadow(ctx, request, client, manifest, { preview, schema: shadow })
+        : execute(ctx, request, client, manifest, preview));
+      await commitSurely(ctx, client, request.environment);
+      return {
+        backupId,
+        plan: preview.plan,
+        loaded: { ...work, locks: locks.measure(), seconds: (ctx.now().getTime() - started) / 1000 },
+      };
+    },
+  );
+  if (!shadow) return session;
+  return session.catch((error: unknown) =>
+    explainFailure(ctx, request.environment, { schema: shadow, manifest, error }),
+  );
 }
-
-type Work = Omit<NonNullable<RestoreResult['loaded']>, 'seconds' | 'locks'> & { readonly locks: HeldLocks };
 
 async function execute(
   ctx: EngineContext,
@@ -107,14 +119,12 @@ async function execute(
   await notePauseStates(client, schema);
   await rememberKeptRuns(client, schema);
   ctx.report({ event: 'phase', phase: 'load', message: `Loading ${tables.length} tables` });
-  const rekeying = createRekeying(client, rekeyRequest(ctx, request, manifest));
-  const unsealing = unsealingFor(ctx, request, opener);
-  const input = { manifest, state, tables, chosen, deleted, rekeying };
-  const load = createLoad(ctx, request, client, { ...input, ...(unsealing ? { unsealing } : {}) });
+  const secrets = createSecrets(ctx, request, manifest, opener);
+  const input = { manifest, state, tables, chosen, deleted, ...secrets.load };
+  const load = createLoad(ctx, request, client, input);
   const { loaded, events } = await dropOrphanEvents(load, await loadTables(load, tables));
   load.progress.end();
-  const rekeyed = rekeying.finish();
-  const secrets = { ...rekeyed, reencrypted: rekeyed.reencrypted + (unsealing?.opened() ?? 0) };
+  const rekeyed = secrets.finish();
   ctx.report({ event: 'phase', phase: 'finish', message: 'Lifting sequences, reading the result' });
   const carriers = await settleCarriers(load);
   await liftSequences(
@@ -132,7 +142,7 @@ async function execute(
     now: ctx.now(),
     beside: besideOf(load),
   });
-  const aftermath = await readAftermath(client, schema);
+  const aftermath = await judgeRestored(client, schema, await lookAtRestored(client, schema));
   const unreadableSecrets = await unreadable(client, request, tables);
   const notesWithoutUser = await authorless(client, loaded);
   const stale = await finishUnlocked(ctx, load, tables, clean.last);
@@ -144,7 +154,7 @@ async function execute(
     connections: mergeOf(loaded, 'connection'),
     ...aftermath,
     inFlight,
-    secrets,
+    secrets: rekeyed,
     unreadableSecrets,
     notesWithoutUser,
     eventsWithoutDataset: events,
@@ -179,58 +189,6 @@ async function unreadable(
   return findUnreadableSecrets(client, request.environment.schema, secretTables, request.fernetKeys);
 }
 
-function createLoad(
-  ctx: EngineContext,
-  request: RestoreRequest,
-  client: Client,
-  input: {
-    readonly manifest: Manifest;
-    readonly state: TargetState;
-    readonly tables: readonly ResolvedTable[];
-    readonly chosen: ChosenFacts | undefined;
-    readonly deleted: ReadonlyMap<string, number>;
-    readonly rekeying: Rekeying;
-    readonly unsealing?: Unsealing;
-  },
-): LoadContext {
-  const { manifest, state, tables, chosen, deleted, ...secrets } = input;
-  const stored = manifest.tables.filter((table) => tables.some(({ name }) => name === table.name));
-  const progress = createProgress(ctx, 'load', {
-    totalRows: stored.reduce((sum, table) => sum + table.rows, 0),
-    totalBytes: stored
-      .flatMap((table) => table.parts.flatMap(objectsOf))
-      .reduce((sum, object) => sum + object.bytes, 0),
-  });
-  const kept = (table: string): number => (state.counts.get(table)?.rows ?? 0) - (deleted.get(table) ?? 0);
-  return {
-    ctx,
-    client,
-    manifest,
-    state,
-    request,
-    ...secrets,
-    progress,
-    kept,
-    ids: new Map(),
-    free: new Map(),
-    staged: new Set(),
-    leftOutRuns: [],
-    clean: request.clean,
-    ...(chosen === undefined ? {} : { choice: chosen.choice }),
-  };
-}
-
-function rekeyRequest(ctx: EngineContext, request: RestoreRequest, manifest: Manifest): RekeyRequest {
-  return {
-    targetKeys: request.fernetKeys,
-    sourceKeys: request.sourceFernetKeys ?? [],
-    storedFingerprints: manifest.secrets.fernetKeys,
-    keepUnreadable: request.unreadable === 'keep',
-    encryptClear: request.encryptClear ?? false,
-    now: ctx.now(),
-  };
-}
-
 /**
  * Every table that is written is locked against writers and row locks, before the first of them is touched. Those that
  * live processes beat into are not, unless nobody ever did.
@@ -248,12 +206,6 @@ function lockWishes(
       (!table.neverLocked || untouched.includes(table)),
   );
   return [...written.map((table): LockWish => ({ table, mode: 'EXCLUSIVE' })), ...clean];
-}
-
-function mergeOf(loaded: readonly LoadedTable[], table: string): MergeCounts {
-  return (
-    loaded.find((one) => one.table === table)?.merge ?? { added: 0, replaced: 0, kept: 0, keptDifferent: [] }
-  );
 }
 
 async function authorless(client: Client, loaded: readonly LoadedTable[]): Promise<number> {

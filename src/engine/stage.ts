@@ -40,6 +40,15 @@ export async function createStage(
   }
 }
 
+export interface TakenIds {
+  /** Largest id that the target's sequence ever gave, or may give while the restore is at work. */
+  readonly issued: number;
+  /** Above every id on either side. */
+  readonly base: number;
+  /** SQL over a row s of the stage: its id is taken. Absent: when the target's table has it. */
+  readonly taken?: string;
+}
+
 /**
  * Ids of the past that cannot stay: another row of the target has them, or its sequence once issued them and a live
  * process may still know a row by that number. They move above everything on either side; all others stay. Where ids are
@@ -52,11 +61,10 @@ export async function mapCollidingIds(
   client: Client,
   schema: string,
   table: ResolvedTable,
-  issued: number,
-  base: number,
+  { issued, base, taken: other }: TakenIds,
 ): Promise<number> {
   const id = quoteIdent(table.serial ?? 'id');
-  const there = `EXISTS (SELECT 1 FROM ${quoteTable(schema, table.name)} t WHERE t.${id} = s.${id})`;
+  const there = other ?? `EXISTS (SELECT 1 FROM ${quoteTable(schema, table.name)} t WHERE t.${id} = s.${id})`;
   const taken = table.neverReuseIds ? `s.${id} <= ${issued} OR ${there}` : there;
   await client.query(
     `CREATE TEMPORARY TABLE ${mapName(table.name).replace('pg_temp.', '')} ON COMMIT DROP AS

@@ -1,6 +1,8 @@
 import { LifeboatError } from '../errors.ts';
 import type { EngineContext } from './api.ts';
 import { listBackups } from './catalog.ts';
+import { readLastDrill } from './drill-record.ts';
+import type { LastDrill } from './drill-record.ts';
 import { backupTime } from './layout.ts';
 
 export interface StatusRequest {
@@ -21,6 +23,8 @@ export interface StatusResult {
   readonly unreadable: readonly string[];
   /** Ids without a manifest: under way, or debris. */
   readonly incomplete: readonly string[];
+  /** The newest drill that this storage knows of; null: none. */
+  readonly lastDrill: LastDrill | null;
 }
 
 /**
@@ -62,5 +66,6 @@ export async function status(
     backups: entries.length,
     unreadable: entries.slice(0, at).map((entry) => entry.backupId),
     incomplete,
+    lastDrill: await readLastDrill(ctx.storage, ctx.signal),
   };
 }

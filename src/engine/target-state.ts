@@ -90,12 +90,15 @@ export async function readSequence(
 ): Promise<SequenceState | undefined> {
   const found = state.live.sequences.find((one) => one.table === table.name && one.column === table.serial);
   if (!found) return undefined;
-  const result = await client.query<{ issued: string; maximum: string }>(
-    `SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - p.seqincrement END AS issued, p.seqmax AS maximum
-       FROM ${found.sequence} s, pg_catalog.pg_sequence p WHERE p.seqrelid = '${found.sequence.replaceAll("'", "''")}'::regclass`,
-  );
+  const result = await client.query<{ issued: string; maximum: string }>(sequenceSql(found.sequence));
   const row = result.rows[0];
   return { sequence: found.sequence, issued: Number(row?.issued ?? 0), maximum: Number(row?.maximum ?? 0) };
+}
+
+/** (issued, maximum) of a sequence with the given qualified name. */
+export function sequenceSql(sequence: string): string {
+  return `SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - p.seqincrement END AS issued, p.seqmax AS maximum
+            FROM ${sequence} s, pg_catalog.pg_sequence p WHERE p.seqrelid = '${sequence.replaceAll("'", "''")}'::regclass`;
 }
 
 /** Largest value of a column, 0 for an empty table. */

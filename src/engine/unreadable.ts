@@ -29,12 +29,24 @@ export async function findUnreadableSecrets(
   return (await surveySecrets(client, schema, tables, keys)).unreadable;
 }
 
+/** Where the rows of a table are that a secret is looked for in: SQL after FROM. */
+export type RowsOf = (table: ResolvedTable, secret: SecretColumn) => string;
+
 /** The same, with the number of all that were looked at. */
-export async function surveySecrets(
+export function surveySecrets(
   client: ClientBase,
   schema: string,
   tables: readonly ResolvedTable[],
   keys: readonly string[],
+): Promise<SecretSurvey> {
+  return surveyRows(client, tables, keys, ({ name }) => quoteTable(schema, name));
+}
+
+export async function surveyRows(
+  client: ClientBase,
+  tables: readonly ResolvedTable[],
+  keys: readonly string[],
+  rowsOf: RowsOf,
 ): Promise<SecretSurvey> {
   const unreadable: string[] = [];
   let tokens = 0;
@@ -43,7 +55,7 @@ export async function surveySecrets(
       const column = quoteIdent(secret.column);
       await client.query(
         `DECLARE lifeboat_secrets NO SCROLL CURSOR FOR
-           SELECT ${secretLabel(table, secret)} AS name, ${column} AS token FROM ${quoteTable(schema, table.name)}
+           SELECT ${secretLabel(table, secret)} AS name, ${column} AS token FROM ${rowsOf(table, secret)}
             WHERE ${secretIsToken(secret)} AND ${column} <> '' ORDER BY 1`,
       );
       for (;;) {

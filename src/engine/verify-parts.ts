@@ -78,6 +78,16 @@ function damaged(backupId: string, problems: readonly string[]): LifeboatError {
   });
 }
 
+/**
+ * What a manifest tells about itself, without a look at any part.
+ *
+ * @throws LifeboatError 'integrity'
+ */
+export function refuseInconsistent(manifest: Manifest): void {
+  const problems = inconsistencies(manifest);
+  if (problems.length > 0) throw damaged(manifest.backupId, problems);
+}
+
 /** Sums that the checksum cannot prove when somebody re-computed it. */
 function inconsistencies(manifest: Manifest): readonly string[] {
   const problems: string[] = [];

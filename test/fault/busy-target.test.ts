@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { backup } from '../../src/engine/backup.ts';
+import type { RestoreWay } from '../../src/engine/plans.ts';
 import { restore } from '../../src/engine/restore.ts';
 import { createMemoryStorage } from '../../src/storage/memory.ts';
 import { copyDatabase, createDatabase, withClient, type TestDatabase } from '../helpers/databases.ts';
@@ -13,6 +14,7 @@ import {
   makeDifferent,
   noSessions,
   restoreRequest,
+  until,
   type TestContext,
 } from './world.ts';
 
@@ -21,6 +23,7 @@ let target: TestDatabase;
 let untouched: DatabaseFingerprint;
 let restored: DatabaseFingerprint;
 const storage = createMemoryStorage();
+const WAYS: readonly RestoreWay[] = ['in-place', 'shadow'];
 
 beforeAll(async () => {
   const source = await createDatabase();
@@ -67,15 +70,20 @@ const HOLDERS: readonly { readonly holds: string; readonly sql: string; readonly
 ];
 
 describe('a session that holds locks on the target', () => {
-  test.each(HOLDERS)('$holds: the restore waits, and lets it work', async ({ sql, goesOn }) => {
+  const cases = WAYS.flatMap((via) => HOLDERS.map((holder) => ({ ...holder, via })));
+  test.each(cases)('$via, $holds: the restore waits, and lets it work', async ({ sql, goesOn, via }) => {
     const holder = await target.client();
     await holder.query(`BEGIN; ${sql}`);
     const ctx = context(storage);
-    const restoring = restore(ctx, restoreRequest(target));
+    let ended = false;
+    const restoring = restore(ctx, restoreRequest(target, { via })).finally(() => (ended = true));
     restoring.catch(() => undefined);
+    // In place nothing is touched; in a shadow everything is ready but for the exchange.
+    const last = via === 'shadow' ? 'finish' : 'check';
+    await until(() => phases(ctx).includes(last), `the phase ${last}`);
     await pause(1500);
-    expect(phases(ctx)).toContain('check');
-    expect(phases(ctx)).not.toContain('clean');
+    expect(phases(ctx).at(-1)).toBe(last);
+    expect(ended).toBe(false);
     // Statements that need other locks, while the restore tries for all of them.
     await holder.query(goesOn);
     await pause(300);
@@ -89,23 +97,28 @@ describe('a session that holds locks on the target', () => {
     }
   });
 
-  test('a minute long: the restore gives up, names it and has changed nothing', async () => {
-    const holder = await target.client();
-    await holder.query(`SET application_name = 'pg_dump of somebody'; BEGIN; SELECT count(*) FROM xcom`);
-    // A clock on which the minute is over in two seconds.
-    const started = Date.now();
-    const now = (): Date => new Date(started + (Date.now() - started) * 30);
-    const error = await failure(restore(context(storage, { now }), restoreRequest(target)));
-    expect(error.kind).toBe('failed');
-    expect(error.message).toMatch(
-      /in use for 60 s without a gap: .*pg_dump of somebody \(server process \d+, xcom, \d+ s\)/,
-    );
-    await holder.query('COMMIT');
-    await noSessions(holder, target);
-    expect(await databaseFingerprint(holder)).toEqual(untouched);
-    await restore(context(storage), restoreRequest(target));
-    expect(await databaseFingerprint(holder)).toEqual(restored);
-  });
+  test.each([
+    ['in-place', 60],
+    ['shadow', 300],
+  ] as const)(
+    '%s, for longer than %i s: the restore gives up, names it and has changed nothing',
+    async (via, seconds) => {
+      const holder = await target.client();
+      await holder.query(`SET application_name = 'pg_dump of somebody'; BEGIN; SELECT count(*) FROM xcom`);
+      // A clock on which that time is over in two seconds.
+      const started = Date.now();
+      const now = (): Date => new Date(started + ((Date.now() - started) * seconds) / 2);
+      const error = await failure(restore(context(storage, { now }), restoreRequest(target, { via })));
+      expect(error.kind).toBe('failed');
+      expect(error.message).toContain(`in use for ${seconds} s without a gap: `);
+      expect(error.message).toMatch(/pg_dump of somebody \(server process \d+, xcom, \d+ s\)/);
+      await holder.query('COMMIT');
+      await noSessions(holder, target);
+      expect(await databaseFingerprint(holder)).toEqual(untouched);
+      await restore(context(storage), restoreRequest(target));
+      expect(await databaseFingerprint(holder)).toEqual(restored);
+    },
+  );
 });
 
 describe('a scheduler that goes on all the time', () => {

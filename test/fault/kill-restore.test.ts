@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { backup } from '../../src/engine/backup.ts';
+import type { RestoreRequest } from '../../src/engine/api.ts';
 import { restore } from '../../src/engine/restore.ts';
 import { LifeboatError } from '../../src/errors.ts';
 import { createLocalStorage } from '../../src/storage/local.ts';
@@ -115,7 +116,7 @@ beforeAll(async () => {
   await withClient(pristine.url, makeDifferent);
   const reference = await copyDatabase(pristine);
   const proxy = await startProxy(serverOf(reference.url));
-  await restore(ctx, restoreRequest({ url: throughPort(reference.url, proxy.port) }));
+  await restore(ctx, inPlace({ url: throughPort(reference.url, proxy.port) }));
   bytesOfRun = proxy.bytes.toTarget;
   await proxy.close();
   restored = await withClient(reference.url, databaseFingerprint);
@@ -196,7 +197,7 @@ describe('kill -9 around the commit', () => {
         }
       },
     });
-    const error = await failure(restore(ctx, restoreRequest(target)));
+    const error = await failure(restore(ctx, inPlace(target)));
     expect(error).toMatchObject({ message: 'It came past the lock.' });
     await noSessions(observer, target, GHOST_MS);
     kills += 1;
@@ -226,9 +227,14 @@ describe.each(['SIGINT', 'SIGTERM'] as const)('%s of a restore', (signal) => {
   );
 });
 
+function inPlace(database: { readonly url: string }): RestoreRequest {
+  return restoreRequest(database, { via: 'in-place' });
+}
+
 function startRestore(url: string): RunningCli {
   const env = { LIFEBOAT_AIRFLOW: url, LIFEBOAT_STORAGE: folder.path('storage') };
-  return startCli(['restore', 'latest', '--clean', '--ignore-running', '--yes'], env);
+  const args = ['--clean', '--ignore-running', '--via', 'in-place', '--yes'];
+  return startCli(['restore', 'latest', ...args], env);
 }
 
 async function newTarget(): Promise<void> {

@@ -1,12 +1,13 @@
 import type pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { backup } from '../../src/engine/backup.ts';
+import type { RestoreWay } from '../../src/engine/plans.ts';
 import { restore } from '../../src/engine/restore.ts';
 import { verify } from '../../src/engine/verify.ts';
 import { createMemoryStorage } from '../../src/storage/memory.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { copyDatabase, createDatabase, withClient, type TestDatabase } from '../helpers/databases.ts';
-import { databaseFingerprint, type DatabaseFingerprint } from '../helpers/fingerprint.ts';
+import { databaseFingerprint, withoutShadows, type DatabaseFingerprint } from '../helpers/fingerprint.ts';
 import { startProxy, type TcpProxy } from '../helpers/tcp-proxy.ts';
 import {
   backupRequest,
@@ -34,10 +35,11 @@ let pristine: TestDatabase;
 let target: TestDatabase;
 let observer: pg.Client;
 let untouched: DatabaseFingerprint;
-let restored: DatabaseFingerprint;
 const storage = createMemoryStorage();
 let bytesOut: number;
-let bytesIn: number;
+const WAYS: readonly RestoreWay[] = ['in-place', 'shadow'];
+/** What a restore that nobody disturbs sends to the server, and leaves there. */
+const undisturbed = new Map<RestoreWay, { readonly bytes: number; readonly restored: DatabaseFingerprint }>();
 
 beforeAll(async () => {
   source = await createDatabase();
@@ -48,14 +50,16 @@ beforeAll(async () => {
   await out.close();
   pristine = await createDatabase();
   await withClient(pristine.url, makeDifferent);
-  const reference = await copyDatabase(pristine);
-  untouched = await withClient(reference.url, databaseFingerprint);
-  const into = await startProxy(serverOf(reference.url));
-  await restore(context(storage), restoreRequest({ url: throughPort(reference.url, into.port) }));
-  bytesIn = into.bytes.toTarget;
-  await into.close();
-  restored = await withClient(reference.url, databaseFingerprint);
-  await reference.drop();
+  untouched = await withClient(pristine.url, databaseFingerprint);
+  for (const via of WAYS) {
+    const reference = await copyDatabase(pristine);
+    const into = await startProxy(serverOf(reference.url));
+    await restore(context(storage), restoreRequest({ url: throughPort(reference.url, into.port) }, { via }));
+    await into.close();
+    const restored = await withClient(reference.url, databaseFingerprint);
+    undisturbed.set(via, { bytes: into.bytes.toTarget, restored });
+    await reference.drop();
+  }
 });
 afterAll(() => Promise.all([source.drop(), pristine.drop()]));
 beforeEach(async () => {
@@ -82,23 +86,27 @@ describe('a connection that goes silent', () => {
     await noSessions(await source.client(), source);
   });
 
-  test.each(EXHAUSTIVE ? [0.1, 0.3, 0.9] : [0.6])(
-    'in the middle of a restore, after %f of it: the target as it was',
-    async (share) => {
+  const shares = EXHAUSTIVE ? [0.1, 0.3, 0.9] : [0.6];
+  test.each(WAYS.flatMap((via) => shares.map((share) => [via, share] as const)))(
+    'in the middle of a restore %s, after %f of it: the target as it was',
+    async (via, share) => {
+      const { bytes, restored } = expected(via);
       const proxy: TcpProxy = await startProxy(serverOf(target.url), () => {
-        if (proxy.bytes.toTarget > bytesIn * share) proxy.blackhole();
+        if (proxy.bytes.toTarget > bytes * share) proxy.blackhole();
         return 'pass';
       });
       const started = performance.now();
       const ctx = context(storage, { stallMs: STALL_MS });
-      const error = await failure(restore(ctx, restoreRequest({ url: throughPort(target.url, proxy.port) })));
-      expect(error.message).toMatch(/is dead: /);
+      const error = await failure(
+        restore(ctx, restoreRequest({ url: throughPort(target.url, proxy.port) }, { via })),
+      );
+      expect(error.message).toMatch(/(is dead|cannot be reached): /);
       expect(performance.now() - started).toBeLessThan(LIMIT_MS);
       // The server's side of it ends when its keep-alive does; here, with the proxy.
       await proxy.close();
       await noSessions(observer, target);
-      expect(await databaseFingerprint(observer)).toEqual(untouched);
-      await restore(context(storage), restoreRequest(target));
+      expect(withoutShadows(await databaseFingerprint(observer))).toEqual(untouched);
+      await restore(context(storage), restoreRequest(target, { via }));
       expect(await databaseFingerprint(observer)).toEqual(restored);
     },
   );
@@ -119,33 +127,43 @@ describe('a connection that is reset', () => {
     await proxy.close();
   });
 
-  test.each([0.2, 0.6, 0.95])('after %f of a restore: a clear error, the target as it was', async (share) => {
-    const proxy: TcpProxy = await startProxy(serverOf(target.url), () => {
-      if (proxy.bytes.toTarget > bytesIn * share) setImmediate(proxy.cut);
-      return 'pass';
-    });
-    const error = await failure(
-      restore(context(storage), restoreRequest({ url: throughPort(target.url, proxy.port) })),
-    );
-    expect(error.message).toMatch(/^The connection to (the database )?.* was lost/);
-    await proxy.close();
-    await noSessions(observer, target);
-    expect(await databaseFingerprint(observer)).toEqual(untouched);
-  });
+  test.each(WAYS.flatMap((via) => [0.2, 0.6, 0.95].map((share) => [via, share] as const)))(
+    'in a restore %s, after %f of it: a clear error, the target as it was',
+    async (via, share) => {
+      const proxy: TcpProxy = await startProxy(serverOf(target.url), () => {
+        if (proxy.bytes.toTarget > expected(via).bytes * share) setImmediate(proxy.cut);
+        return 'pass';
+      });
+      const error = await failure(
+        restore(context(storage), restoreRequest({ url: throughPort(target.url, proxy.port) }, { via })),
+      );
+      expect(error.message).toMatch(/^The (connection to )?(the database )?.*(was lost|cannot be reached)/);
+      await proxy.close();
+      await noSessions(observer, target);
+      expect(withoutShadows(await databaseFingerprint(observer))).toEqual(untouched);
+    },
+  );
 
-  test.each(['pass', 'drop'] as const)(
-    'with the answer to its COMMIT lost (%s): it asks what became of it',
-    async (fate) => {
+  test.each(WAYS.flatMap((via) => (['pass', 'drop'] as const).map((fate) => [via, fate] as const)))(
+    'in a restore %s, with the answer to its COMMIT lost (%s): it asks what became of it',
+    async (via, fate) => {
+      const { restored } = expected(via);
       let cut = false;
+      // Workers on a shadow commit too; the one that counts comes after the schema is gone.
+      let last = via === 'in-place';
       const proxy: TcpProxy = await startProxy(serverOf(target.url), (direction, chunk) => {
-        if (cut || direction === 'to-client' || !chunk.includes('COMMIT\0')) return 'pass';
+        if (chunk.includes('DROP SCHEMA "lifeboat_')) last = true;
+        if (!last || cut || direction === 'to-client' || !chunk.includes('COMMIT\0')) return 'pass';
         cut = true;
         setTimeout(proxy.cut, 300);
         silenced = true;
         return fate;
       });
       let silenced = false;
-      const work = restore(context(storage), restoreRequest({ url: throughPort(target.url, proxy.port) }));
+      const work = restore(
+        context(storage),
+        restoreRequest({ url: throughPort(target.url, proxy.port) }, { via }),
+      );
       if (fate === 'pass') {
         // The server's answer may come before the cut; either way it is done.
         await work;
@@ -153,7 +171,7 @@ describe('a connection that is reset', () => {
       } else {
         const error = await failure(work);
         expect(error.message).toMatch(/was lost before the commit: the target is as it was\.$/);
-        expect(await databaseFingerprint(observer)).toEqual(untouched);
+        expect(withoutShadows(await databaseFingerprint(observer))).toEqual(untouched);
       }
       expect(silenced).toBe(true);
       await proxy.close();
@@ -197,15 +215,21 @@ describe('a server that ends our sessions', () => {
     }
   });
 
-  test.each([40, 50])('in a restore, at read %i: a clear error, the target as it was', async (call) => {
+  test.each([
+    ['in-place', 40],
+    ['in-place', 50],
+    ['shadow', 5],
+    ['shadow', 25],
+  ] as const)('in a restore %s, at read %i: a clear error, the target as it was', async (via, call) => {
     const error = await failure(
       restore(
         context(beforeCall(storage, 'read', call, () => endSessions(observer, target))),
-        restoreRequest(target),
+        restoreRequest(target, { via }),
       ),
     );
     expect(error.message).toMatch(/ended|terminated|closed|lost|shut/i);
     await noSessions(observer, target);
+    // The server can be reached: nothing is left behind.
     expect(await databaseFingerprint(observer)).toEqual(untouched);
   });
 });
@@ -268,4 +292,10 @@ async function endSessions(client: pg.ClientBase, database: TestDatabase): Promi
   for (const pid of await sessionsOf(client, database)) {
     await client.query('SELECT pg_terminate_backend($1)', [pid]);
   }
+}
+
+function expected(via: RestoreWay): { readonly bytes: number; readonly restored: DatabaseFingerprint } {
+  const found = undisturbed.get(via);
+  if (!found) throw new Error(`No restore ${via} was tried.`);
+  return found;
 }

@@ -88,3 +88,11 @@ async function tableHash(client: pg.ClientBase, name: string): Promise<string> {
   );
   return `${rows[0]?.rows} rows ${rows[0]?.sha256}`;
 }
+
+/** What is left when the schemas are taken away that a killed restore may leave behind. */
+export function withoutShadows({ tables, sequences, catalog }: DatabaseFingerprint): DatabaseFingerprint {
+  const ours = (line: string): boolean => /lifeboat_[0-9a-f]{12}/.test(line);
+  const rest = (map: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+    Object.fromEntries(Object.entries(map).filter(([name]) => !ours(name)));
+  return { tables: rest(tables), sequences: rest(sequences), catalog: catalog.filter((line) => !ours(line)) };
+}

@@ -1,3 +1,4 @@
+import { beforeEach } from 'vitest';
 import { parseAirflowUrl } from '../../src/db/url.ts';
 import type { DatabaseTarget } from '../../src/db/target.ts';
 import type {
@@ -13,6 +14,7 @@ import { backup } from '../../src/engine/backup.ts';
 import { cleanup } from '../../src/engine/cleanup.ts';
 import type { LifeboatEvent } from '../../src/engine/events.ts';
 import type { Manifest } from '../../src/engine/manifest.ts';
+import type { RestoreWay } from '../../src/engine/plans.ts';
 import { restore } from '../../src/engine/restore.ts';
 import { LifeboatError } from '../../src/errors.ts';
 import { createMemoryStorage } from '../../src/storage/memory.ts';
@@ -40,6 +42,20 @@ export function engine(options: { storage?: Storage; now?: () => Date } = {}): E
 
 export function targetOf(database: Pick<TestDatabase, 'url'>, schema = 'public'): DatabaseTarget {
   return parseAirflowUrl(database.url, {}, schema);
+}
+
+export const WAYS: readonly RestoreWay[] = ['in-place', 'shadow'];
+/** As the command line has it: undefined is the engine's own choice. */
+let way: RestoreWay | undefined;
+
+/** All restores of a test, or of a group of them, go this way. */
+export function useWay(via: RestoreWay): void {
+  beforeEach(() => {
+    way = via;
+    return () => {
+      way = undefined;
+    };
+  });
 }
 
 type Where = Pick<TestDatabase, 'url'> & { readonly schema?: string };
@@ -79,6 +95,7 @@ export async function restoreInto(
     // The fixtures hold tasks that were killed while they ran.
     ignoreRunning: true,
     dryRun: false,
+    ...(way ? { via: way } : {}),
     confirm: () => Promise.resolve(true),
     ...request,
   });

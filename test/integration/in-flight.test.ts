@@ -6,7 +6,7 @@ import type { InFlightPolicy } from '../../src/engine/plans.ts';
 import { tablesFor } from '../../src/versions/registry.ts';
 import { createDatabase, type TestDatabase } from '../helpers/databases.ts';
 import { insertRows } from '../helpers/insert-rows.ts';
-import { backUp, engine, type Engine, restoreInto } from './engine.ts';
+import { backUp, engine, type Engine, restoreInto, useWay } from './engine.ts';
 
 const OWNED = {
   queued_by_job_id: 3,
@@ -140,7 +140,14 @@ async function runStates(client: pg.Client): Promise<Readonly<Record<string, str
 
 const AT_WORK = `SELECT dag_id, run_id, task_id, state FROM task_instance WHERE state IN ('queued', 'running', 'restarting') AND run_id <> 'of the target'`;
 
-describe.each(['2.8.1', '2.11.0'] as const)('Airflow %s', (version) => {
+describe.each([
+  ['2.8.1', 'in-place'],
+  ['2.11.0', 'in-place'],
+  ['2.8.1', 'shadow'],
+  ['2.11.0', 'shadow'],
+] as const)('Airflow %s, %s', (version, via) => {
+  useWay(via);
+
   let source: TestDatabase;
   let ctx: Engine;
   let snapshot: string;

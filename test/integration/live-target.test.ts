@@ -5,7 +5,7 @@ import { createDatabase } from '../helpers/databases.ts';
 import type { TestDatabase } from '../helpers/databases.ts';
 import { insertRows } from '../helpers/insert-rows.ts';
 import { activate } from '../../src/engine/activate.ts';
-import { backUp, cleanUp, engine, failureOf, restoreInto, targetOf } from './engine.ts';
+import { backUp, cleanUp, engine, failureOf, restoreInto, targetOf, useWay, WAYS } from './engine.ts';
 import type { Engine } from './engine.ts';
 import { atLoadOf, DATE, leads, liveLife, liveRows, RUN } from './live-life.ts';
 import type { Life } from './live-life.ts';
@@ -37,7 +37,14 @@ async function world(
   return { ctx, source, sourceClient, target, client, life: await liveLife(client, rows[0]?.id ?? 0) };
 }
 
-describe.each(['2.8.1', '2.11.0'] as const)('Airflow %s', (version) => {
+describe.each([
+  ['2.8.1', 'in-place'],
+  ['2.11.0', 'in-place'],
+  ['2.8.1', 'shadow'],
+  ['2.11.0', 'shadow'],
+] as const)('Airflow %s, %s', (version, via) => {
+  useWay(via);
+
   test('the run that carries the restore survives, and the backup makes room for its ids', async () => {
     const { ctx, sourceClient, target, client } = await world(version);
     await insertRows(client, 'dag_run', [
@@ -59,44 +66,48 @@ describe.each(['2.8.1', '2.11.0'] as const)('Airflow %s', (version) => {
   });
 });
 
-test('a live run is no history: it needs no --clean, and cleanup leaves it alone too', async () => {
-  const { ctx, target, client, life } = await world();
-  await restoreInto(ctx, target, { keepRuns: [RUN], clean: false, ignoreRunning: false });
-  const before = await liveRows(client);
-  expect(before.dag_run).toHaveLength(1);
-  await cleanUp(ctx, target, { keepRuns: [RUN], ignoreRunning: true });
-  expect(await liveRows(client)).toEqual(before);
-  expect((await client.query('SELECT id FROM dag_run')).rows).toEqual([{ id: life.runId }]);
-});
+describe.each(WAYS)('%s', (via) => {
+  useWay(via);
 
-test('a run of the backup with the name of a live one stays out, with all that is part of it', async () => {
-  const { ctx, target, client } = await world('2.8.1', async (source) => {
-    await liveLife(source, 900);
-    await insertRows(source, 'dag_run', [
-      { id: 902, dag_id: 'dr', run_id: 'other', execution_date: '2020-01-01', run_type: 'manual' },
-    ]);
-    await source.query(`UPDATE xcom SET value = 'old' WHERE dag_id = 'dr'`);
+  test('a live run is no history: it needs no --clean, and cleanup leaves it alone too', async () => {
+    const { ctx, target, client, life } = await world();
+    await restoreInto(ctx, target, { keepRuns: [RUN], clean: false, ignoreRunning: false });
+    const before = await liveRows(client);
+    expect(before.dag_run).toHaveLength(1);
+    await cleanUp(ctx, target, { keepRuns: [RUN], ignoreRunning: true });
+    expect(await liveRows(client)).toEqual(before);
+    expect((await client.query('SELECT id FROM dag_run')).rows).toEqual([{ id: life.runId }]);
   });
-  const before = await liveRows(client);
-  const { loaded } = await restoreInto(ctx, target, CARRIED);
-  expect(loaded.leftOutRuns).toEqual([`${RUN.dagId}/${RUN.runId}`]);
-  const after = await liveRows(client);
-  for (const table of ['task_instance', 'xcom', 'task_map', 'task_fail', 'dag_run_note', 'trigger']) {
-    expect(after[table], table).toEqual(before[table]);
-  }
-  const { rows } = await client.query(`SELECT run_id FROM dag_run WHERE dag_id = 'dr' ORDER BY 1`);
-  expect(rows).toEqual([{ run_id: RUN.runId }, { run_id: 'other' }]);
-});
 
-test('a run of the backup under another name but at the same date stays out', async () => {
-  const { ctx, target, client } = await world('2.8.1', async (source) => {
-    await insertRows(source, 'dag_run', [
-      { id: 901, dag_id: 'dr', run_id: 'same date', execution_date: DATE, run_type: 'manual' },
-    ]);
+  test('a run of the backup with the name of a live one stays out, with all that is part of it', async () => {
+    const { ctx, target, client } = await world('2.8.1', async (source) => {
+      await liveLife(source, 900);
+      await insertRows(source, 'dag_run', [
+        { id: 902, dag_id: 'dr', run_id: 'other', execution_date: '2020-01-01', run_type: 'manual' },
+      ]);
+      await source.query(`UPDATE xcom SET value = 'old' WHERE dag_id = 'dr'`);
+    });
+    const before = await liveRows(client);
+    const { loaded } = await restoreInto(ctx, target, CARRIED);
+    expect(loaded.leftOutRuns).toEqual([`${RUN.dagId}/${RUN.runId}`]);
+    const after = await liveRows(client);
+    for (const table of ['task_instance', 'xcom', 'task_map', 'task_fail', 'dag_run_note', 'trigger']) {
+      expect(after[table], table).toEqual(before[table]);
+    }
+    const { rows } = await client.query(`SELECT run_id FROM dag_run WHERE dag_id = 'dr' ORDER BY 1`);
+    expect(rows).toEqual([{ run_id: RUN.runId }, { run_id: 'other' }]);
   });
-  const { loaded } = await restoreInto(ctx, target, CARRIED);
-  expect(loaded.leftOutRuns).toEqual(['dr/same date']);
-  expect((await client.query(`SELECT FROM dag_run WHERE dag_id = 'dr'`)).rowCount).toBe(1);
+
+  test('a run of the backup under another name but at the same date stays out', async () => {
+    const { ctx, target, client } = await world('2.8.1', async (source) => {
+      await insertRows(source, 'dag_run', [
+        { id: 901, dag_id: 'dr', run_id: 'same date', execution_date: DATE, run_type: 'manual' },
+      ]);
+    });
+    const { loaded } = await restoreInto(ctx, target, CARRIED);
+    expect(loaded.leftOutRuns).toEqual(['dr/same date']);
+    expect((await client.query(`SELECT FROM dag_run WHERE dag_id = 'dr'`)).rowCount).toBe(1);
+  });
 });
 
 test('running and queued tasks of the target are refused by name; runs to keep must exist', async () => {
@@ -211,7 +222,8 @@ test(
         },
       },
       target,
-      CARRIED,
+      // Via shadow nobody waits for the load: what this is about has no place there.
+      { ...CARRIED, via: 'in-place' },
     );
     beats = false;
     await Promise.all([heart, ...waiting]);
@@ -233,49 +245,55 @@ test(
   },
 );
 
-test('the run that made the backup is a success, and DAGs that carry keep the pause state of the target', async () => {
-  const source = await createDatabase();
-  const sourceClient = await source.client();
-  await liveLife(sourceClient, 900);
-  await insertRows(sourceClient, 'dag', [
-    { dag_id: 'tagged', is_active: true, is_paused: false },
-    { dag_id: 'tagged_too', is_active: true, is_paused: false },
-  ]);
-  await insertRows(sourceClient, 'dag_tag', [
-    { name: 'lifeboat', dag_id: 'tagged' },
-    { name: 'lifeboat', dag_id: 'tagged_too' },
-  ]);
-  const ctx = engine();
-  const carriedBy = { ...RUN, taskId: 'restore' };
-  const { manifest } = await backUp(ctx, source, { carriedBy });
-  expect(manifest.source.carriedBy).toEqual(carriedBy);
-  const other = await backUp(engine(), source, { carriedBy: { ...carriedBy, runId: 'of another Airflow' } });
-  expect(other.manifest.source.carriedBy).toBeUndefined();
+describe.each(WAYS)('%s', (via) => {
+  useWay(via);
 
-  const target = await createDatabase({ from: 'fresh' });
-  const client = await target.client();
-  await insertRows(client, 'dag', [
-    { dag_id: 'dr', is_active: true, is_paused: true },
-    { dag_id: 'tagged', is_active: true, is_paused: true },
-  ]);
-  const { loaded } = await restoreInto(ctx, target, { pauseState: 'backup' });
-  expect(loaded).toMatchObject({
-    carryingDags: ['dr', 'tagged', 'tagged_too'],
-    endedRun: `${RUN.dagId}/${RUN.runId}`,
-  });
-  const dags = await client.query(
-    `SELECT dag_id FROM dag WHERE dag_id IN ('dr', 'tagged', 'tagged_too') AND is_paused ORDER BY 1`,
-  );
-  expect(dags.rows.length).toBe(3);
-  const run = await client.query(
-    `SELECT r.state AS run, t.state AS task, r.end_date = $1::timestamptz AND t.end_date = $1::timestamptz AND t.duration > 0 AS ended
+  test('the run that made the backup is a success, and DAGs that carry keep the pause state of the target', async () => {
+    const source = await createDatabase();
+    const sourceClient = await source.client();
+    await liveLife(sourceClient, 900);
+    await insertRows(sourceClient, 'dag', [
+      { dag_id: 'tagged', is_active: true, is_paused: false },
+      { dag_id: 'tagged_too', is_active: true, is_paused: false },
+    ]);
+    await insertRows(sourceClient, 'dag_tag', [
+      { name: 'lifeboat', dag_id: 'tagged' },
+      { name: 'lifeboat', dag_id: 'tagged_too' },
+    ]);
+    const ctx = engine();
+    const carriedBy = { ...RUN, taskId: 'restore' };
+    const { manifest } = await backUp(ctx, source, { carriedBy });
+    expect(manifest.source.carriedBy).toEqual(carriedBy);
+    const other = await backUp(engine(), source, {
+      carriedBy: { ...carriedBy, runId: 'of another Airflow' },
+    });
+    expect(other.manifest.source.carriedBy).toBeUndefined();
+
+    const target = await createDatabase({ from: 'fresh' });
+    const client = await target.client();
+    await insertRows(client, 'dag', [
+      { dag_id: 'dr', is_active: true, is_paused: true },
+      { dag_id: 'tagged', is_active: true, is_paused: true },
+    ]);
+    const { loaded } = await restoreInto(ctx, target, { pauseState: 'backup' });
+    expect(loaded).toMatchObject({
+      carryingDags: ['dr', 'tagged', 'tagged_too'],
+      endedRun: `${RUN.dagId}/${RUN.runId}`,
+    });
+    const dags = await client.query(
+      `SELECT dag_id FROM dag WHERE dag_id IN ('dr', 'tagged', 'tagged_too') AND is_paused ORDER BY 1`,
+    );
+    expect(dags.rows.length).toBe(3);
+    const run = await client.query(
+      `SELECT r.state AS run, t.state AS task, r.end_date = $1::timestamptz AND t.end_date = $1::timestamptz AND t.duration > 0 AS ended
        FROM dag_run r JOIN task_instance t USING (dag_id, run_id) WHERE r.dag_id = 'dr' AND task_id = 'restore'`,
-    [manifest.snapshotTime],
-  );
-  expect(run.rows).toEqual([{ run: 'success', task: 'success', ended: true }]);
-  const activated = await activate(ctx, { environment: targetOf(target), backup: 'latest', dryRun: false });
-  expect(activated.carrying).toEqual(['dr', 'tagged', 'tagged_too']);
-  expect(activated.unpaused).not.toContain('dr');
+      [manifest.snapshotTime],
+    );
+    expect(run.rows).toEqual([{ run: 'success', task: 'success', ended: true }]);
+    const activated = await activate(ctx, { environment: targetOf(target), backup: 'latest', dryRun: false });
+    expect(activated.carrying).toEqual(['dr', 'tagged', 'tagged_too']);
+    expect(activated.unpaused).not.toContain('dr');
+  });
 });
 
 test('a run that made the backup and is still at work in its own environment goes on there', async () => {

@@ -6,7 +6,7 @@ import { fernetEncrypt } from '../../src/secrets/fernet.ts';
 import { createDatabase, type TestDatabase } from '../helpers/databases.ts';
 import { databaseFingerprint } from '../helpers/fingerprint.ts';
 import { FIXTURE_FERNET_KEY } from '../helpers/fixtures.ts';
-import { backUp, cleanUp, engine, type Engine, restoreInto, targetOf } from './engine.ts';
+import { backUp, cleanUp, engine, type Engine, restoreInto, targetOf, WAYS } from './engine.ts';
 
 let ctx: Engine;
 const encrypted = (text: string): string =>
@@ -308,9 +308,9 @@ describe('live jobs', () => {
   });
 });
 
-test.each([false, true])(
-  'an event of a dataset that is gone from the backup is left out with its links, and counted (events in the target: %s)',
-  async (events) => {
+test.each(WAYS.flatMap((via) => [false, true].map((events) => ({ via, events }))))(
+  'an event of a dataset that is gone from the backup is left out with its links, and counted ($via, events in the target: $events)',
+  async ({ via, events }) => {
     const own = engine();
     const source = await createDatabase();
     await (
@@ -333,7 +333,7 @@ test.each([false, true])(
            SELECT n, 4711, '{}', 'of the target', -1, now() FROM generate_series(1, 200) n`,
       );
     }
-    const { loaded } = await restoreInto(own, database);
+    const { loaded } = await restoreInto(own, database, { via });
     expect(loaded.eventsWithoutDataset).toBe(1);
     const { rows } = await client.query(
       'SELECT source_run_id, count(*)::int FROM dataset_event WHERE dataset_id = 4711 GROUP BY 1',

@@ -9,7 +9,7 @@ import { databaseFingerprint } from '../helpers/fingerprint.ts';
 import { FIXTURE_VERSIONS } from '../helpers/fixtures.ts';
 import { hurtfulRows } from '../helpers/hurtful-rows.ts';
 import { insertRows } from '../helpers/insert-rows.ts';
-import { backUp, cleanUp, engine, restoreInto } from './engine.ts';
+import { backUp, cleanUp, engine, restoreInto, useWay, WAYS } from './engine.ts';
 import { diffContent, expectedContent, namedRows, resolveIds } from './expected.ts';
 import { otherHistory } from './other-history.ts';
 
@@ -20,7 +20,15 @@ const SERIALS = TABLE_SPECS.filter((spec) => spec.serial !== undefined && spec.r
 /** Under load each of these takes a while: hundreds of large rows go through the test's own comparison. */
 const TIMEOUT = 300_000;
 
-describe.each(FIXTURE_VERSIONS)('Airflow %s', (version) => {
+/** Both ways for the oldest, the newest and the most used; the others in place. */
+const BOTH_WAYS: readonly string[] = ['2.5.1', '2.8.1', '2.11.0'];
+const CASES = FIXTURE_VERSIONS.flatMap((version) =>
+  WAYS.filter((via) => via === 'in-place' || BOTH_WAYS.includes(version)).map((via) => ({ version, via })),
+);
+
+describe.each(CASES)('Airflow $version, $via', ({ version, via }) => {
+  useWay(via);
+
   test('rows made to hurt come back in a fresh environment, and in place', { timeout: TIMEOUT }, async () => {
     const source = await createDatabase({ version });
     const client = await source.client();

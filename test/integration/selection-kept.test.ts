@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../helpers/databases.ts';
 import type { FixtureVersion } from '../helpers/fixtures.ts';
 import { insertRows } from '../helpers/insert-rows.ts';
-import { backUp, engine, type Engine, failureOf, restoreInto } from './engine.ts';
+import { backUp, engine, type Engine, failureOf, restoreInto, WAYS } from './engine.ts';
 import { danglingReferences, storyDifferences, tellStory, type Told } from './story.ts';
 
 /** A part of a backup beside what the target has of the same runs: only what the restore brought is its business. */
@@ -88,13 +88,19 @@ describe.each(['2.8.1', '2.11.0'] as const)('on %s', (version) => {
     expect(await column(client, TOLD)).toEqual(told('both', 'target'));
   });
 
-  test('so it does with all of a backup, in a target that has logs and no runs', async () => {
-    const { ctx, client, target } = await work(version);
-    await client.query('DELETE FROM dag_run; DELETE FROM task_instance; DELETE FROM xcom');
-    await tellOfRun(client, 'target', '2026-01-05T03:00:00Z');
-    await restoreInto(ctx, target, { inFlight: 'exclude' });
-    expect(await column(client, TOLD)).toEqual(told('target'));
-  });
+  test.each(WAYS)(
+    'so it does with all of a backup, in a target that has logs and no runs: %s',
+    async (via) => {
+      const { ctx, client, target } = await work(version);
+      await client.query('DELETE FROM dag_run; DELETE FROM task_instance; DELETE FROM xcom');
+      await tellOfRun(client, 'target', '2026-01-05T03:00:00Z');
+      await insertRows(client, 'sla_miss', [
+        { dag_id: 'work', task_id: 'both', execution_date: DATE, timestamp: '2026-01-05T03:00:00Z' },
+      ]);
+      await restoreInto(ctx, target, { inFlight: 'exclude', via });
+      expect(await column(client, TOLD)).toEqual([...told('target'), 'sla_miss both'].toSorted());
+    },
+  );
 
   test('--in-flight exclude leaves the next run of a DAG that has gone on in the target', async () => {
     const { ctx, target, client } = await work(version);

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import {
   parseCompression,
   parseDuration,
+  parseRate,
   resolveEnvironment,
   resolveFernetKeys,
   resolveStorageUrl,
@@ -167,6 +168,26 @@ describe('values of flags', () => {
     expect(parseDuration('2w')).toBe(14 * 86_400_000);
     for (const bad of ['', '30', 'd', '-1d', '0d', '1.5h', '30 d', '30D', '999999999999d', '1y']) {
       expect(() => parseDuration(bad, '--keep-within'), bad).toThrow('--keep-within');
+    }
+  });
+
+  it('reads rates in decimal units, and no others', () => {
+    expect(parseRate('500kB/s')).toBe(500_000);
+    expect(parseRate(' 50MB/s ')).toBe(50_000_000);
+    expect(parseRate('1.5GB/s')).toBe(1_500_000_000);
+    for (const bad of [
+      '',
+      '50',
+      '50MB',
+      '50 MB/s',
+      '50MiB/s',
+      '50Mb/s',
+      '0MB/s',
+      '-1MB/s',
+      '1e3kB/s',
+      'fast',
+    ]) {
+      expect(() => parseRate(bad), bad).toThrow(/--max-rate is not a rate/);
     }
   });
 

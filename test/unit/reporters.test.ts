@@ -30,6 +30,7 @@ const PLAN: RestorePlan = {
     schedulerHeartbeat: '2026-11-21T11:57:00Z',
   },
   via: 'in-place',
+  viaReason: 'asked for',
   clean: true,
   variables: 'append',
   connections: 'replace',
@@ -156,6 +157,7 @@ describe('text reporter', () => {
       Plan: restore 20261121T013012345Z-4f3a9c
         of            prod:5432/airflow, Airflow 2.8, as it was at 2026-11-21 01:30:12 UTC
         clean         yes: history of the target is deleted first
+        way           in-place: into the live tables, which are locked meanwhile (asked for)
         variables     append
         connections   replace
         in flight     resume: the scheduler goes on with what had not ended (runs: 1 queued)

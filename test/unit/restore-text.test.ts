@@ -37,6 +37,7 @@ const PLAN: RestorePlan = {
     schedulerHeartbeat: null,
   },
   via: 'in-place',
+  viaReason: 'the default',
   clean: false,
   variables: 'append',
   connections: 'append',

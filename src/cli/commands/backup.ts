@@ -32,6 +32,13 @@ export const backupCommand: Command = {
       fallback: 'gzip:1',
       describe: 'gzip:LEVEL, or zstd:LEVEL where this Node has it',
     },
+    {
+      name: 'max-rate',
+      kind: 'text',
+      group: GROUP,
+      describe:
+        'Read at most so much a second from the server, over all connections and before compression, such as 50MB/s or 500kB/s',
+    },
     { name: 'label', kind: 'text', group: GROUP, describe: 'A note for list and show' },
     {
       name: 'secrets',
@@ -48,6 +55,7 @@ export const backupCommand: Command = {
   examples: [
     ['$0 backup --airflow postgresql://airflow@db/airflow --storage s3://dr-bucket/airflow', 'To S3'],
     ['$0 backup --storage ./backups --label "before upgrade"', 'Environment from LIFEBOAT_AIRFLOW'],
+    ['$0 backup --storage ./backups --jobs 1 --max-rate 20MB/s', 'From a primary that must not feel it'],
     ['$0 backup --storage ./backups --exclude-tables log --dry-run', 'What would be stored'],
     [
       '$0 backup --storage s3://dr-bucket/airflow --seal-to age1… --seal-to awskms://alias/dr?region=eu-west-1',
@@ -66,13 +74,14 @@ async function run(input: CommandInput): Promise<Outcome> {
 
 async function backupRequest(input: CommandInput): Promise<BackupRequest> {
   const { args } = input;
-  const { parseCompression } = await import('../../config.ts');
+  const { parseCompression, parseRate } = await import('../../config.ts');
   const { environment, fernetKeys, fernetKeysLent } = await openEnvironment(input);
   const secrets = args.text('secrets') as SecretsMode | undefined;
   const sealTo = args.list('seal-to');
   const tables = args.list('tables');
   const excludeTables = args.list('exclude-tables');
   const label = args.text('label');
+  const maxRate = args.text('max-rate');
   return {
     environment,
     fernetKeys,
@@ -86,6 +95,7 @@ async function backupRequest(input: CommandInput): Promise<BackupRequest> {
     ...(tables === undefined ? {} : { tables }),
     ...(excludeTables === undefined ? {} : { excludeTables }),
     ...(label === undefined ? {} : { label }),
+    ...(maxRate === undefined ? {} : { maxRate: parseRate(maxRate) }),
   };
 }
 
@@ -97,11 +107,12 @@ function backupText(result: BackupResult, style: Style): string {
       : `\n${wrap(`Seen in the storage: ${counted(result.debris.length, 'incomplete backup')} (${names(result.debris)}); lifeboat prune removes those older than a day.`, style.width)}`;
   if (manifest === undefined) return `${style.dim('Dry run: nothing was stored.')}${debris}`;
   const { totals } = manifest;
+  const rate = result.maxRate === null ? '' : `, at most ${bytes(result.maxRate)} a second`;
   // The worst case is a warning, which was told already.
   const secrets =
     result.secrets.recoverableWith === 'none'
       ? ''
       : `\n${labelled(style.bold, 'Secrets:', result.secrets.says, style)}`;
-  return `${style.green('Backed up')} ${manifest.source.environment} as ${style.bold(result.backupId)}: ${counted(totals.rows, 'row')} of ${counted(totals.tables, 'table')}, ${bytes(totals.bytes)}, in ${duration(manifest.durationSeconds)}.${debris}${secrets}
+  return `${style.green('Backed up')} ${manifest.source.environment} as ${style.bold(result.backupId)}: ${counted(totals.rows, 'row')} of ${counted(totals.tables, 'table')}, ${bytes(totals.bytes)}, in ${duration(manifest.durationSeconds)}${rate}.${debris}${secrets}
 ${style.bold('Next:')} lifeboat verify ${result.backupId}`;
 }

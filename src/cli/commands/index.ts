@@ -5,6 +5,7 @@ import { cleanupCommand } from './cleanup.ts';
 import { demoCommand } from './demo.ts';
 import { diffCommand } from './diff.ts';
 import { doctorCommand } from './doctor.ts';
+import { drillCommand } from './drill.ts';
 import { exportCommand } from './export.ts';
 import { importCommand } from './import.ts';
 import { listCommand } from './list.ts';
@@ -21,6 +22,7 @@ export const COMMANDS: readonly Command[] = [
   showCommand,
   verifyCommand,
   diffCommand,
+  drillCommand,
   restoreCommand,
   activateCommand,
   cleanupCommand,

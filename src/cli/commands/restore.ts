@@ -1,9 +1,20 @@
 import type { RestoreRequest } from '../../engine/api.ts';
-import type { InFlightPolicy, MergeStrategy, PauseState } from '../../engine/plans.ts';
+import type { InFlightPolicy, MergeStrategy, PauseState, RestoreWay } from '../../engine/plans.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
 import { confirm } from '../confirm.ts';
 import { liveRequest, openEnvironment, requireNamedEnvironment, withEngine } from '../context.ts';
-import { DRY_RUN, IDENTITY_FILE, IGNORE_RUNNING, KEEP_RUN, strategyFlag, YES } from '../flags.ts';
+import {
+  DRY_RUN,
+  ENCRYPT_CLEAR,
+  IDENTITY_FILE,
+  IGNORE_RUNNING,
+  IN_FLIGHT,
+  KEEP_RUN,
+  restoreJobs,
+  strategyFlag,
+  UNREADABLE,
+  YES,
+} from '../flags.ts';
 import { identitiesOf } from '../identities.ts';
 import { counted } from '../text/units.ts';
 import { TASK_TOKEN_FLAGS } from '../task-token.ts';
@@ -40,15 +51,7 @@ export const restoreCommand: Command = {
       fallback: 'backup',
       describe: 'DAGs get the pause state of the backup, are all paused until lifeboat activate, or stay',
     },
-    {
-      name: 'in-flight',
-      kind: 'text',
-      group: GROUP,
-      choices: ['resume', 'fail', 'exclude'],
-      fallback: 'resume',
-      describe:
-        'Unfinished runs go on with what had not ended, end as failed with a note, or are left out with all that is theirs',
-    },
+    IN_FLIGHT,
     {
       name: 'tables',
       kind: 'list',
@@ -75,19 +78,17 @@ export const restoreCommand: Command = {
       describe:
         'Only runs that started at most this long before the backup was made, such as 30d or 12h, and those that had not ended',
     },
+    UNREADABLE,
+    ENCRYPT_CLEAR,
     {
-      name: 'unreadable',
+      name: 'via',
       kind: 'text',
       group: GROUP,
-      choices: ['keep'],
-      describe: 'Restore secrets that no known key reads as they are, when the target has another Fernet key',
+      choices: ['shadow', 'in-place'],
+      describe:
+        'Load into tables beside the live ones, exchanged in the last moments, or into the live ones, locked meanwhile',
     },
-    {
-      name: 'encrypt-clear',
-      kind: 'switch',
-      group: GROUP,
-      describe: 'Encrypt secrets that the source stored in clear with the target’s Fernet key',
-    },
+    restoreJobs('Connections that load beside each other, via shadow'),
     IDENTITY_FILE,
     KEEP_RUN,
     IGNORE_RUNNING,
@@ -123,6 +124,7 @@ async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<Res
   const [tables, dags, excludeDags] = [args.list('tables'), args.list('dags'), args.list('exclude-dags')];
   const since = args.text('since');
   const keepVariables = args.list('keep-variables');
+  const via = args.text('via');
   return {
     environment,
     fernetKeys,
@@ -143,6 +145,8 @@ async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<Res
     sourceFernetKeys: resolveSourceFernetKeys(input.host.env),
     unreadable: args.text('unreadable') === 'keep' ? 'keep' : 'refuse',
     encryptClear: args.switch('encrypt-clear'),
+    ...(via === undefined ? {} : { via: via as RestoreWay }),
+    jobs: args.count('jobs') ?? 2,
     ...liveRequest(input),
     confirm: (plan) => {
       const deletes = plan.tables.reduce((sum, one) => sum + one.deletes, 0);

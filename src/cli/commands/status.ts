@@ -8,7 +8,7 @@ export const statusCommand: Command = {
   name: 'status',
   summary: 'Age of the newest complete backup, for monitoring',
   details:
-    'Says how old the newest complete backup is: what happened in Airflow since then would be lost with the environment. With --max-age it ends with 3 when that is too old. Ends with 10 when there is no backup. Reads manifests only; lifeboat verify reads the parts.',
+    'Says how old the newest complete backup is: what happened in Airflow since then would be lost with the environment. With --max-age it ends with 3 when that is too old. Ends with 10 when there is no backup. Shows the last drill too. Reads manifests only; lifeboat verify reads the parts.',
   uses: ['storage'],
   flags: [
     {
@@ -45,8 +45,18 @@ function statusText(result: StatusResult, style: Style): string {
   const lines = [
     `${head}: ${result.backupId} shows ${time(result.snapshotTime)}, ${age} ago${limit}.`,
     `${counted(result.backups, 'complete backup')} in all.`,
+    drillLine(result.lastDrill, style),
     ...result.unreadable.map((id) => `! ${id} is newer, and its manifest cannot be read: it does not count.`),
     ...result.incomplete.map((id) => `! ${id} has no manifest: it is under way, or did not finish.`),
   ];
   return lines.join('\n');
+}
+
+function drillLine(last: StatusResult['lastDrill'], style: Style): string {
+  if (last === null) return 'No drill yet: lifeboat drill latest tries whether it restores.';
+  const { drillId, backupId, startedAt, target, seconds, result, problem } = last;
+  if (result === 'unreadable') return `! The last drill, ${drillId}: ${problem ?? ''}`;
+  const how = result === 'passed' ? style.green('PASSED') : style.red('FAILED');
+  const why = problem === null ? '' : `: ${problem}`;
+  return `Last drill: ${how} ${time(startedAt ?? '')}, ${backupId ?? 'a backup that could not be read'} in ${target ?? ''}, ${duration(seconds ?? 0)}${why}`;
 }

@@ -58,7 +58,7 @@ function backupPlanText(plan: BackupPlan, style: Style): string {
   ] as const;
   return sections([
     environmentLines('Source', plan.source, style),
-    `${style.bold('Plan: back up')} ${counted(plan.tables.length, 'table')} over ${counted(plan.jobs, 'connection')}, ${plan.compression}`,
+    `${style.bold('Plan: back up')} ${counted(plan.tables.length, 'table')} over ${counted(plan.jobs, 'connection')}, ${plan.compression}${plan.maxRate === null ? '' : `, at most ${bytes(plan.maxRate)} a second`}`,
     table(columns, rows, style),
     plan.secrets.recoverableWith === 'none' ? '' : labelled(style.bold, 'Secrets:', plan.secrets.says, style),
     warningLines(plan.warnings, style),
@@ -96,6 +96,7 @@ function restorePlanText(plan: RestorePlan, style: Style): string {
       ],
       ...chosenFacts(plan.chosen),
       ['  clean', cleanText(plan)],
+      ['  way', wayText(plan)],
       ['  variables', plan.variables],
       ['  connections', plan.connections],
       ['  in flight', inFlightText(plan.inFlight)],
@@ -107,6 +108,14 @@ function restorePlanText(plan: RestorePlan, style: Style): string {
     warningLines([...limitWarnings(plan), ...plan.warnings], style),
     blockerLines(plan.blockers, style),
   ]);
+}
+
+function wayText({ via, viaReason }: RestorePlan): string {
+  const what = {
+    shadow: 'into tables beside the live ones, exchanged in the last moments',
+    'in-place': 'into the live tables, which are locked meanwhile',
+  }[via];
+  return `${via}: ${what} (${viaReason})`;
 }
 
 function limitWarnings({ inFlight }: RestorePlan): readonly PlanWarning[] {

@@ -6,6 +6,7 @@ import { count, counted, duration } from './units.ts';
 
 /** An attempt at all locks, of which the last one precedes the time they are held. */
 const LOCK_ATTEMPT_SECONDS = 0.4;
+const SHADOW_ATTEMPT_SECONDS = 0.07;
 
 type Loaded = NonNullable<RestoreResult['loaded']>;
 
@@ -17,7 +18,7 @@ export function restoreText(result: RestoreResult, style: Style): string {
   return sections([
     head,
     loadedTable(loaded, style),
-    stateFacts(loaded),
+    stateFacts(loaded, result.plan),
     attention(loaded, style),
     nextSteps(result, loaded, style),
   ]);
@@ -36,7 +37,7 @@ function loadedTable(loaded: Loaded, style: Style): string {
   return table(columns, rows, style);
 }
 
-function stateFacts(loaded: Loaded): string {
+function stateFacts(loaded: Loaded, plan: RestoreResult['plan']): string {
   return facts([
     ...inFlightFacts(loaded),
     ['Unfinished runs', byState(loaded.unfinishedRuns)],
@@ -44,11 +45,13 @@ function stateFacts(loaded: Loaded): string {
     ['Variables', mergeText(loaded.variables)],
     ['Connections', mergeText(loaded.connections)],
     ...secretFacts(loaded),
-    ...liveFacts(loaded),
+    ...liveFacts(loaded, plan),
   ]);
 }
 
-function inFlightFacts({ inFlight }: Loaded): readonly (readonly [string, string])[] {
+export function inFlightFacts({
+  inFlight,
+}: Pick<Loaded, 'inFlight'>): readonly (readonly [string, string])[] {
   if (inFlight === null) return [];
   const done = [
     inFlight.resumedRuns > 0 ? `${counted(inFlight.resumedRuns, 'run')} to go on with` : '',
@@ -62,7 +65,7 @@ function inFlightFacts({ inFlight }: Loaded): readonly (readonly [string, string
   return done.length === 0 ? [] : [[`In flight (${inFlight.policy})`, done.join(', ')]];
 }
 
-function secretFacts({ secrets }: Loaded): readonly (readonly [string, string])[] {
+export function secretFacts({ secrets }: Pick<Loaded, 'secrets'>): readonly (readonly [string, string])[] {
   const done = [
     secrets.reencrypted > 0 ? `${count(secrets.reencrypted)} written anew for the target’s Fernet key` : '',
     secrets.encrypted > 0 ? `${count(secrets.encrypted)} that were in clear encrypted` : '',
@@ -70,24 +73,26 @@ function secretFacts({ secrets }: Loaded): readonly (readonly [string, string])[
   return done.length === 0 ? [] : [['Secrets', done.join(', ')]];
 }
 
-function liveFacts({
-  keptRuns,
-  carryingDags,
-  endedRun,
-  locks,
-}: Loaded): readonly (readonly [string, string])[] {
-  const held = Math.ceil(locks.heldSeconds + LOCK_ATTEMPT_SECONDS);
+function liveFacts(
+  { keptRuns, carryingDags, endedRun, locks }: Loaded,
+  { via }: RestoreResult['plan'],
+): readonly (readonly [string, string])[] {
+  const held =
+    via === 'shadow'
+      ? `${count(Math.ceil((locks.heldSeconds + SHADOW_ATTEMPT_SECONDS) * 1000))} milliseconds`
+      : counted(Math.ceil(locks.heldSeconds + LOCK_ATTEMPT_SECONDS), 'second');
   return [
     ...(keptRuns.length === 0 ? [] : [['Kept runs', keptRuns.join(', ')] as const]),
     ...(carryingDags.length === 0
       ? []
       : [['Lifeboat’s DAGs', `${carryingDags.join(', ')}: pause states as they were`] as const]),
     ...(endedRun === null ? [] : [['Made the backup', `${endedRun}, stored as success`] as const]),
-    ['Locks', `the target’s scheduler waited at most ${counted(held, 'second')}`],
+    ['Way', via],
+    ['Locks', `the target’s scheduler waited at most ${held}`],
   ];
 }
 
-function byState(counts: Readonly<Record<string, number>>): string {
+export function byState(counts: Readonly<Record<string, number>>): string {
   const states = Object.entries(counts).filter(([, rows]) => rows > 0);
   if (states.length === 0) return 'none';
   return states.map(([state, rows]) => `${count(rows)} ${state}`).join(', ');

@@ -5,6 +5,9 @@ import type { Beside } from '../beside.ts';
 import { dropTriggers } from './fail.ts';
 import { RUNS, TASKS } from './restored.ts';
 
+/** Earliest run by DAG that was left out: (dag_id, execution_date, data_interval_start, data_interval_end). */
+const SKIPPED = 'pg_temp.lifeboat_skipped_runs';
+
 export interface Excluded {
   readonly runs: number;
   readonly tasks: number;
@@ -23,7 +26,7 @@ export async function excludeRuns(
 ): Promise<Excluded> {
   const table = (name: string): string => quoteTable(schema, name);
   const has = (name: string): boolean => tables.some((one) => one.name === name);
-  await pointScheduleBack(client, schema, has('dag'), beside);
+  await listSkippedRuns(client, schema);
   if (has('log')) {
     const byRun = tables.some(
       (one) => one.name === 'log' && one.columns.some(({ name }) => name === 'run_id'),
@@ -56,30 +59,36 @@ export async function excludeRuns(
   return { runs: runs.rowCount ?? 0, tasks: Number(counted.rows[0]?.tasks ?? 0) };
 }
 
+/** Next runs of DAGs that lost some, for `pointScheduleBack`. */
+async function listSkippedRuns(client: Client, schema: string): Promise<void> {
+  await client.query(
+    `CREATE TEMPORARY TABLE ${SKIPPED.replace('pg_temp.', '')} ON COMMIT DROP AS
+       SELECT DISTINCT ON (d.dag_id) d.dag_id, d.execution_date, d.data_interval_start, d.data_interval_end
+         FROM ${quoteTable(schema, 'dag_run')} d JOIN ${RUNS} r ON r.id = d.id
+        WHERE d.run_type = 'scheduled' AND d.data_interval_end IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM ${quoteTable(schema, 'dag_run')} later
+                           WHERE later.dag_id = d.dag_id AND later.run_type IN ('scheduled', 'backfill')
+                             AND later.execution_date > d.execution_date
+                             AND NOT EXISTS (SELECT 1 FROM ${RUNS} o WHERE o.id = later.id))
+        ORDER BY d.dag_id, d.execution_date`,
+  );
+}
+
 /**
  * The next run of a DAG is the earliest that is left out, unless a later one stays: Airflow computes it from the latest
  * run at the next parse (DAG.bulk_write_to_db, airflow/models/dag.py), and a scheduler that is quicker than the parser
- * must not skip that interval. A schedule that has gone on in the target is left alone.
+ * must not skip that interval. A schedule that has gone on in the target is left alone. Called once runs were excluded and
+ * the DAGs are there.
  */
-async function pointScheduleBack(
+export async function pointScheduleBack(
   client: Client,
   schema: string,
-  dags: boolean,
-  beside: Beside,
+  { ownSchedule }: Pick<Beside, 'ownSchedule'>,
 ): Promise<void> {
-  if (!dags) return;
   await client.query(
     `UPDATE ${quoteTable(schema, 'dag')} d
         SET next_dagrun = e.execution_date, next_dagrun_data_interval_start = e.data_interval_start,
             next_dagrun_data_interval_end = e.data_interval_end, next_dagrun_create_after = e.data_interval_end
-       FROM (SELECT DISTINCT ON (d.dag_id) d.dag_id, d.execution_date, d.data_interval_start, d.data_interval_end
-               FROM ${quoteTable(schema, 'dag_run')} d JOIN ${RUNS} r ON r.id = d.id
-              WHERE d.run_type = 'scheduled' AND d.data_interval_end IS NOT NULL
-                AND NOT EXISTS (SELECT 1 FROM ${quoteTable(schema, 'dag_run')} later
-                                 WHERE later.dag_id = d.dag_id AND later.run_type IN ('scheduled', 'backfill')
-                                   AND later.execution_date > d.execution_date
-                                   AND NOT EXISTS (SELECT 1 FROM ${RUNS} o WHERE o.id = later.id))
-              ORDER BY d.dag_id, d.execution_date) e
-      WHERE d.dag_id = e.dag_id AND (${beside.ownSchedule('d')}) IS NOT TRUE`,
+       FROM ${SKIPPED} e WHERE d.dag_id = e.dag_id AND (${ownSchedule('d')}) IS NOT TRUE`,
   );
 }

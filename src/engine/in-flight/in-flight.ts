@@ -2,7 +2,7 @@ import type { Client } from 'pg';
 import type { ResolvedTable } from '../../versions/registry.ts';
 import type { Beside } from '../beside.ts';
 import type { InFlightPolicy, TimeLimit } from '../plans.ts';
-import { excludeRuns } from './exclude.ts';
+import { excludeRuns, pointScheduleBack } from './exclude.ts';
 import { failRuns } from './fail.ts';
 import { passedLimits, readLimits, readRunTimeouts } from './limits.ts';
 import { listRestored, RESTORED_RUN, RUNS, TASKS } from './restored.ts';
@@ -34,6 +34,8 @@ export interface InFlightWish {
   readonly tables: readonly ResolvedTable[];
   readonly now: Date;
   readonly beside: Beside;
+  /** Schema of `dag` and `serialized_dag`, where it is another one than that of the runs. */
+  readonly dagSchema?: string;
 }
 
 /**
@@ -59,6 +61,9 @@ export async function settleInFlight(
 
   const excluded =
     wish.policy === 'exclude' ? await excludeRuns(client, schema, wish.tables, wish.beside) : nothing;
+  if (wish.policy === 'exclude' && wish.dagSchema === undefined && loaded.has('dag')) {
+    await pointScheduleBack(client, schema, wish.beside);
+  }
   const failed =
     wish.policy === 'fail'
       ? await fail('true', 'the in-flight policy was fail')
@@ -81,14 +86,19 @@ export async function settleInFlight(
     failedTasks: failed.tasks,
     excludedRuns: excluded.runs,
     excludedTasks: excluded.tasks,
-    passedLimits: await readPassed(client, schema, wish.now),
+    passedLimits: await readPassed(client, schema, wish.dagSchema ?? schema, wish.now),
   };
 }
 
-async function readPassed(client: Client, schema: string, now: Date): Promise<readonly TimeLimit[]> {
+async function readPassed(
+  client: Client,
+  schema: string,
+  dagSchema: string,
+  now: Date,
+): Promise<readonly TimeLimit[]> {
   const limits = await readLimits(client, schema, RESTORED_RUN);
   const runs = limits.filter((limit) => limit.kind === 'dagrun');
-  const timeouts = await readRunTimeouts(client, schema, [...new Set(runs.map((run) => run.dagId))]);
+  const timeouts = await readRunTimeouts(client, dagSchema, [...new Set(runs.map((run) => run.dagId))]);
   return passedLimits(limits, timeouts, now);
 }
 

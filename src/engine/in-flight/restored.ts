@@ -17,14 +17,14 @@ export const SAME_TASK =
 /**
  * Remembers the target's own runs that are not over, after the cleanup and before the first row is loaded: what happens
  * to unfinished work is asked for the backup's rows alone, and from now on nothing else tells the two apart. A run is on
- * one side only, because its key is unique.
+ * one side only, because its key is unique. `own`: SQL that tells the target's rows; all are, when absent.
  */
-export async function rememberKeptRuns(client: Client, schema: string): Promise<void> {
+export async function rememberKeptRuns(client: Client, schema: string, own = 'true'): Promise<void> {
   await client.query(
     `CREATE TEMPORARY TABLE ${KEPT} ON COMMIT DROP AS
-       SELECT dag_id, run_id FROM ${quoteTable(schema, 'dag_run')} WHERE state IS NULL OR state NOT IN ${FINISHED_RUN}
+       SELECT dag_id, run_id FROM ${quoteTable(schema, 'dag_run')} WHERE (state IS NULL OR state NOT IN ${FINISHED_RUN}) AND ${own}
        UNION
-       SELECT dag_id, run_id FROM ${quoteTable(schema, 'task_instance')} WHERE state IS NULL OR state NOT IN ${FINISHED_TASK}`,
+       SELECT dag_id, run_id FROM ${quoteTable(schema, 'task_instance')} WHERE (state IS NULL OR state NOT IN ${FINISHED_TASK}) AND ${own}`,
   );
 }
 

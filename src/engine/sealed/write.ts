@@ -31,7 +31,7 @@ export async function writeSealedPart(
   onBytes: (rawBytes: number) => void,
   signal: AbortSignal,
 ): Promise<ManifestPart & { readonly rawBytes: number }> {
-  const source = copyOut(client, job.sql, signal);
+  const source = copyOut(client, job.sql, signal, job.throttle);
   const stored = await storeSealed(storage, job, source.blocks, sealing, onBytes, signal);
   return { ...stored, rows: source.rows() };
 }

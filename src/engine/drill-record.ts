@@ -1,0 +1,153 @@
+import type { ErrorKind } from '../errors.ts';
+import { isLifeboatError, LifeboatError } from '../errors.ts';
+import type { Storage } from '../storage/storage.ts';
+import type { InFlightResult } from './in-flight/in-flight.ts';
+import { drillIdOf, drillKey, DRILLS } from './layout.ts';
+import type { DanglingReference } from './shadow/references.ts';
+
+const DRILL_FORMAT = 1;
+/** A record is some kilobytes; more is something else. */
+const MAX_BYTES = 16 * 1024 * 1024;
+
+/** Steps of a drill, in their order. */
+export type DrillPhase = 'plan' | 'load' | 'settle' | 'check' | 'drop';
+
+export interface DrillTable {
+  readonly table: string;
+  /** In the backup. */
+  readonly stored: number;
+  /** Counted where they would be restored from. Fewer than stored: the rest is left out, as a restore leaves it out. */
+  readonly rows: number;
+  /** Rows that could not keep their id. Where nothing refers to a row, an id may still have to change in the exchange. */
+  readonly moved: number;
+}
+
+/** What one drill found, as it lies in drills/<drillId>.json. */
+export interface DrillRecord {
+  readonly formatVersion: number;
+  readonly drillId: string;
+  readonly tool: { readonly name: string; readonly version: string };
+  /** Null when not even the manifest could be read. */
+  readonly backupId: string | null;
+  /** As it was asked for: an id, `latest`, `latest-verified`. */
+  readonly requested: string;
+  /** The moment that the backup shows. */
+  readonly snapshotTime: string | null;
+  /** host:port/database */
+  readonly target: string;
+  /** Airflow minor of the target; null when nobody got that far. */
+  readonly airflow: string | null;
+  readonly startedAt: string;
+  readonly seconds: number;
+  readonly phases: readonly { readonly phase: DrillPhase; readonly seconds: number }[];
+  readonly result: 'passed' | 'failed';
+  readonly failure: {
+    readonly kind: ErrorKind;
+    readonly message: string;
+    readonly next: string | null;
+    /** The step that it failed in. */
+    readonly phase: DrillPhase | null;
+  } | null;
+  /** Empty when it failed before they were counted. */
+  readonly tables: readonly DrillTable[];
+  readonly rows: number;
+  /** Foreign keys to live tables, which are asked for and not made; null when it did not come to that. */
+  readonly references: {
+    readonly checked: number;
+    readonly dangling: readonly DanglingReference[];
+  } | null;
+  /** What would become of unfinished runs; null when it did not come to that. */
+  readonly inFlight: InFlightResult | null;
+  readonly unfinishedRuns: Readonly<Record<string, number>>;
+  readonly unfinishedTasks: Readonly<Record<string, number>>;
+  /** Secrets that would be written anew for the target's key; null when it did not come to that. */
+  readonly secrets: { readonly reencrypted: number; readonly encrypted: number } | null;
+  /** Names of secrets that the target would not read; null: no key of the target is known, or it did not come to that. */
+  readonly unreadableSecrets: readonly string[] | null;
+}
+
+export type DrillFindings = Omit<DrillRecord, 'formatVersion'>;
+
+/** Stores what a drill found. Never over another one: a record is not changed. */
+export async function writeDrill(
+  storage: Storage,
+  findings: DrillFindings,
+  signal: AbortSignal,
+): Promise<void> {
+  const record: DrillRecord = { formatVersion: DRILL_FORMAT, ...findings };
+  const body = Buffer.from(`${JSON.stringify(record, null, 2)}\n`);
+  await storage.write(drillKey(findings.drillId), body, { createOnly: true, signal });
+}
+
+export interface LastDrill {
+  readonly drillId: string;
+  readonly startedAt: string | null;
+  readonly backupId: string | null;
+  readonly target: string | null;
+  /** unreadable: the record is damaged, or of a newer Lifeboat. */
+  readonly result: 'passed' | 'failed' | 'unreadable';
+  readonly seconds: number | null;
+  /** Why it failed or cannot be read. */
+  readonly problem: string | null;
+}
+
+/** The newest drill of a storage, readable or not; null: there was none. */
+export async function readLastDrill(storage: Storage, signal: AbortSignal): Promise<LastDrill | null> {
+  let newest = '';
+  for await (const { key } of storage.list(DRILLS, signal)) {
+    const id = drillIdOf(key);
+    if (id !== undefined && id > newest) newest = id;
+  }
+  if (newest === '') return null;
+  try {
+    return summaryOf(newest, await readRecord(storage, newest, signal));
+  } catch (error) {
+    if (!isLifeboatError(error, 'integrity') && !isLifeboatError(error, 'unsupported')) throw error;
+    const unknown = { startedAt: null, backupId: null, target: null, seconds: null };
+    return { drillId: newest, ...unknown, result: 'unreadable', problem: error.message };
+  }
+}
+
+function summaryOf(drillId: string, record: DrillRecord): LastDrill {
+  const { startedAt, backupId, target, result, seconds, failure } = record;
+  return { drillId, startedAt, backupId, target, result, seconds, problem: failure?.message ?? null };
+}
+
+async function readRecord(storage: Storage, drillId: string, signal: AbortSignal): Promise<DrillRecord> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  const body = (await storage.read(drillKey(drillId), { signal })) as AsyncIterable<Uint8Array>;
+  for await (const chunk of body) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > MAX_BYTES) throw damaged(drillId);
+  }
+  return decode(drillId, Buffer.concat(chunks).toString('utf8'));
+}
+
+function decode(drillId: string, text: string): DrillRecord {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    throw damaged(drillId);
+  }
+  const record = parsed as Partial<DrillRecord> | null;
+  if (typeof record?.formatVersion === 'number' && record.formatVersion > DRILL_FORMAT) {
+    throw new LifeboatError('unsupported', `The record of drill ${drillId} is of a newer Lifeboat.`);
+  }
+  const whole =
+    record?.drillId === drillId &&
+    (record.result === 'passed' || record.result === 'failed') &&
+    typeof record.startedAt === 'string' &&
+    typeof record.target === 'string' &&
+    typeof record.seconds === 'number' &&
+    (record.backupId === null || typeof record.backupId === 'string') &&
+    (record.result === 'passed' || typeof record.failure?.message === 'string');
+  if (!whole) throw damaged(drillId);
+  return record as DrillRecord;
+}
+
+function damaged(drillId: string): LifeboatError {
+  return new LifeboatError('integrity', `The record of drill ${drillId} is damaged.`);
+}

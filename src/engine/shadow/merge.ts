@@ -1,0 +1,152 @@
+import type { ResolvedTable } from '../../versions/registry.ts';
+import { quoteIdent, quoteTable } from '../../db/introspect.ts';
+import { unsealed } from '../copy-stage.ts';
+import type { LoadContext, LoadedTable } from '../load-context.ts';
+import { loadDags } from '../load-dags.ts';
+import { insertMissingSql, mapParent } from '../load-tables.ts';
+import type { ManifestTable } from '../manifest.ts';
+import { mergeResult, prepareMerge } from '../merge.ts';
+import type { PreparedMerge } from '../merge.ts';
+import { wholeTable } from '../sealed/fields.ts';
+import { mapName, stageName } from '../stage.ts';
+import { surveyRows } from '../unreadable.ts';
+import { storedOf } from './plan.ts';
+import { queryAll } from './query-all.ts';
+
+/** What will be done to the merged tables, found out while nobody waits, and what they were like then. */
+export interface Rehearsed {
+  readonly seen: string;
+  readonly steps: readonly MergeStep[];
+  /** Secrets that the target's keys will not read; undefined: no key is known. */
+  readonly unreadable: readonly string[] | undefined;
+}
+
+interface MergeStep {
+  readonly table: ResolvedTable;
+  readonly stored: ManifestTable;
+  /** Ids that change; undefined: the table has none. */
+  readonly moved: number | undefined;
+  /** Absent for `dag` and for tables without ids. */
+  readonly prepared?: PreparedMerge;
+}
+
+/** Finds out what becomes of the staged rows of merged tables. Writes nothing but temporary maps of ids. */
+export async function rehearseMerge(
+  load: LoadContext,
+  merged: readonly ResolvedTable[],
+  keys: readonly string[],
+): Promise<Rehearsed> {
+  const seen = await lookAtRows(load, merged);
+  const steps: MergeStep[] = [];
+  for (const table of merged) {
+    const found = storedOf(load.manifest, table.name);
+    if (!found || table.restore.kind !== 'merge') continue;
+    const stored = unsealed(load, table) ? wholeTable(found) : found;
+    const moved = await mapParent(load, table);
+    const { existing } = table.restore;
+    const prepared = moved === undefined ? undefined : await prepareMerge(load, table, stored, existing);
+    steps.push({ table, stored, moved, ...(prepared ? { prepared } : {}) });
+  }
+  return { seen, steps, unreadable: await findUnreadable(load, steps, keys) };
+}
+
+/**
+ * Merges as rehearsed, in a few messages, or rehearses again when somebody has changed a table meanwhile. `dag`, which is
+ * always at work, is read anew anyway.
+ *
+ * @returns what was done, and the rehearsal that it followed
+ */
+export async function mergeAsRehearsed(
+  load: LoadContext,
+  merged: readonly ResolvedTable[],
+  rehearsed: Rehearsed,
+  keys: readonly string[],
+): Promise<{ readonly loaded: ReadonlyMap<string, LoadedTable>; readonly rehearsed: Rehearsed }> {
+  const holds = (await lookAtRows(load, merged)) === rehearsed.seen;
+  if (!holds) {
+    const maps = rehearsed.steps.flatMap(({ table, moved }) =>
+      moved === undefined ? [] : [mapName(table.name)],
+    );
+    if (maps.length > 0) await load.client.query(`DROP TABLE ${maps.join(', ')}`);
+  }
+  const now = holds ? rehearsed : await rehearseMerge(load, merged, keys);
+  const loaded = new Map<string, LoadedTable>();
+  let waiting: MergeStep[] = [];
+  for (const step of now.steps) {
+    if (step.table.restore.kind !== 'merge' || step.table.restore.existing !== 'schedule') {
+      waiting.push(step);
+      continue;
+    }
+    await runSteps(load, waiting, loaded);
+    waiting = [];
+    loaded.set(step.table.name, await loadDags(load, step.table, step.stored));
+  }
+  await runSteps(load, waiting, loaded);
+  return { loaded, rehearsed: now };
+}
+
+async function runSteps(
+  load: LoadContext,
+  steps: readonly MergeStep[],
+  loaded: Map<string, LoadedTable>,
+): Promise<void> {
+  const statements = steps.flatMap(({ table, stored, prepared }) => {
+    if (!prepared) return [insertMissingSql(load, table, stored)];
+    return [prepared.update, prepared.insert].filter((sql) => sql !== undefined);
+  });
+  const results = [...(await queryAll(load.client, statements))];
+  const rows = (sql: string | undefined): number =>
+    sql === undefined ? 0 : (results.shift()?.rowCount ?? 0);
+  for (const { table, moved = 0, prepared } of steps) {
+    const done = prepared
+      ? mergeResult(prepared, { replaced: rows(prepared.update), added: rows(prepared.insert) })
+      : { rows: rows('') };
+    loaded.set(table.name, { table: table.name, moved, ...done });
+  }
+}
+
+/** Equal texts: no row of a table with ids has come, gone or changed. */
+async function lookAtRows(load: LoadContext, merged: readonly ResolvedTable[]): Promise<string> {
+  const parts = merged
+    .filter(({ serial }) => serial !== undefined)
+    .map(
+      ({ name }) =>
+        `(SELECT pg_catalog.string_agg(t.ctid::text || t.xmin::text, ' ' ORDER BY t.ctid) FROM ${quoteTable(load.state.live.schema, name)} t)`,
+    );
+  if (parts.length === 0) return '';
+  const { rows } = await load.client.query<{ seen: string }>(
+    `SELECT pg_catalog.md5(pg_catalog.concat_ws('/', ${parts.map((part) => `coalesce(${part}, '')`).join(', ')})) AS seen`,
+  );
+  return rows[0]?.seen ?? '';
+}
+
+/** Looks at the rows as they will be: the target's that stay, and those of the stage that come. */
+async function findUnreadable(
+  { client, state }: LoadContext,
+  steps: readonly MergeStep[],
+  keys: readonly string[],
+): Promise<readonly string[] | undefined> {
+  if (keys.length === 0) return undefined;
+  const secret = steps.filter(({ table }) => table.secrets.length > 0);
+  const survey = await surveyRows(
+    client,
+    secret.map(({ table }) => table),
+    keys,
+    (table, { column, flag }) => {
+      const step = secret.find((one) => one.table === table);
+      const live = quoteTable(state.live.schema, table.name);
+      const strategy = step?.stored.columns.includes(column) ? step.prepared?.strategy : 'skip';
+      if (strategy === undefined || strategy === 'skip') return live;
+      const id = quoteIdent(table.serial ?? 'id');
+      const name = table.restore.kind === 'merge' ? (table.restore.by[0] ?? 'id') : 'id';
+      const columns = [name, column, ...(flag === undefined ? [] : [flag])].map(quoteIdent).join(', ');
+      const matched = `FROM ${mapName(table.name)} m WHERE m.lb_matched AND m`;
+      const [stay, come] =
+        strategy === 'replace'
+          ? [`NOT EXISTS (SELECT ${matched}.lb_new = t.${id})`, 'true']
+          : ['true', `NOT EXISTS (SELECT ${matched}.lb_old = s.${id})`];
+      return `(SELECT ${columns} FROM ${live} t WHERE ${stay} UNION ALL SELECT ${columns} FROM ${stageName(table.name)} s WHERE ${come}) rows_then`;
+    },
+  );
+  return survey.unreadable;
+}
