@@ -1,7 +1,6 @@
 import type { Client } from 'pg';
 import { quoteIdent, quoteLiteral, quoteTable } from '../db/introspect.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
-import { carries } from './carriers.ts';
 import type { LeftOut } from './plans.ts';
 
 /** The key of a run's conf that the DAGs read the token from. */
@@ -12,20 +11,16 @@ const REASON = 'a Step Functions task token stood there, and these rows have an 
  * Takes task tokens out of a backup: where the conf of a run that carried a backup or restore holds one, and in the audit
  * log where the run was triggered with it. The conf is a pickle and stays unread: it is replaced as a whole.
  *
- * @param carryingDag a DAG that carries backups and may lack their tag
+ * @param carryingDags DAGs that carry backups or restores
  */
 export async function withholdTaskTokens(
   client: Client,
   schema: string,
   tables: readonly ResolvedTable[],
-  carryingDag: string | undefined,
+  carryingDags: readonly string[],
 ): Promise<{ readonly tables: readonly ResolvedTable[]; readonly leftOut: readonly LeftOut[] }> {
-  const { rows } = await client.query<{ dag_id: string }>(
-    `SELECT d.dag_id FROM ${quoteTable(schema, 'dag')} d WHERE ${carries(schema, 'd', '$1')} ORDER BY 1`,
-    [carryingDag === undefined ? [] : [carryingDag]],
-  );
-  if (rows.length === 0) return { tables, leftOut: [] };
-  const dags = rows.map((row) => quoteLiteral(row.dag_id)).join(', ');
+  if (carryingDags.length === 0) return { tables, leftOut: [] };
+  const dags = carryingDags.map(quoteLiteral).join(', ');
   const leftOut: LeftOut[] = [];
   const withheld: ResolvedTable[] = [];
   for (const table of tables) {
