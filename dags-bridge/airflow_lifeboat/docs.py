@@ -23,6 +23,15 @@ RESTORE = (
     + _TOKEN
 )
 
+DRILL = (
+    'Tries whether a backup restores into this Airflow, and how long that takes. Live tables are only read.\n'
+    + _CONF
+    + '| `backup` | id, unique prefix, `latest` (default) or `latest-verified` |\n'
+    + '| `variable_restore_strategy`, `connection_restore_strategy` | `APPEND`, `REPLACE` or `DO_NOTHING` |\n'
+    + _STORAGE
+    + _TOKEN
+)
+
 CLEANUP = (
     '**Deletes** runs, task instances and the rest of the history of this Airflow. Variables, connections and pools stay.\n'
     + _CONF

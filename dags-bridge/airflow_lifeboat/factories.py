@@ -89,6 +89,37 @@ def restore_dag(
     return _task(dag, 'restore', plan_call, retries=0, timeout=timeout, **_task_arguments(common))
 
 
+def drill_dag(
+    dag_id: str = 'drill_metadata',
+    *,
+    schedule: Any = None,
+    backup: str = 'latest',
+    variables: str = 'APPEND',
+    connections: str = 'APPEND',
+    storage: Optional[str] = None,
+    path_prefix: str = 'data',
+    storage_type: Optional[str] = None,
+    options: Sequence[str] = (),
+    retries: int = 1,
+    timeout: timedelta = timedelta(hours=4),
+    **common: Any,
+) -> DAG:
+    """All of a restore into this environment but its last step: changes nothing, and the storage keeps what it found."""
+
+    def plan_call(conf: Mapping[str, Any], _dag_id: str) -> Call:
+        argv = [backup_name(conf.get('backup', backup)), *_heartbeat(conf)]
+        argv += ['--variables', strategy_of(conf, 'variable', variables)]
+        argv += ['--connections', strategy_of(conf, 'connection', connections)]
+        return Call(
+            [*argv, *options],
+            storage_of(conf, storage, storage_type, path_prefix),
+            secret_variables('LIFEBOAT_SOURCE_FERNET_KEY'),
+        )
+
+    dag = _dag(dag_id, docs.DRILL, schedule, paused=None, **_dag_arguments(common))
+    return _task(dag, 'drill', plan_call, retries=retries, timeout=timeout, **_task_arguments(common))
+
+
 def cleanup_dag(
     dag_id: str = 'cleanup_metadata',
     *,

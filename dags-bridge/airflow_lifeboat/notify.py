@@ -14,6 +14,8 @@ SUBJECT = 'MWAA DR DAG Failure'
 # Limits of SendTaskFailure and Publish.
 CAUSE_LENGTH = 32_768
 MESSAGE_LENGTH = 200_000
+# By task; as the engine names them. mwaa_dr has one for restore and cleanup.
+FAILURES = {'backup': 'Backup Failure', 'drill': 'Drill Failure'}
 # Reports of the engine after which there is nothing left to tell.
 FINAL = ('success', 'failure', 'closed')
 
@@ -39,7 +41,7 @@ def fail_task_token(context: Mapping[str, Any], token: str, error: BaseException
     result = run_result(context, 'Fail')
     # Its words come from us and from the engine, which prints no token; still, nobody may learn it from here.
     result['lifeboat'] = {'error': {'message': str(error).replace(token, '***')}}
-    name = 'Backup Failure' if context['ti'].task_id == 'backup' else 'Restore Failure'
+    name = FAILURES.get(context['ti'].task_id, 'Restore Failure')
     try:
         _client('stepfunctions').send_task_failure(taskToken=token, error=name, cause=json.dumps(result)[:CAUSE_LENGTH])
         log.info('Step Functions was told of the failure.')

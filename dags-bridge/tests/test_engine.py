@@ -15,7 +15,7 @@ import unittest
 from typing import Any, Dict, List
 
 from airflow.exceptions import AirflowFailException
-from airflow_lifeboat import backup_dag, restore_dag
+from airflow_lifeboat import backup_dag, drill_dag, restore_dag
 from airflow_lifeboat.errors import LifeboatError, LifeboatFailure
 from airflow_lifeboat.node import find_node
 from airflow_lifeboat.process import EngineProcess
@@ -78,6 +78,13 @@ class RealEngine(unittest.TestCase):
         self.assertEqual(result['command'], 'restore')
         self.assertNotIn('loaded', result)
 
+    def test_a_drill_is_done_and_kept_in_the_storage(self) -> None:
+        storage = tempfile.mkdtemp()
+        made = execute(backup_dag(storage=storage))
+        result = execute(drill_dag(storage=storage, variables='REPLACE'), {'backup': made['backupId']})
+        self.assertEqual((result['command'], result['result'], result['backupId']), ('drill', 'passed', made['backupId']))
+        self.assertEqual(os.listdir(os.path.join(storage, 'drills')), [result['drillId'] + '.json'])
+
     def test_exit_codes_become_exceptions(self) -> None:
         with self.assertRaisesRegex(LifeboatFailure, 'exit code 10'):
             execute(restore_dag(storage=tempfile.mkdtemp()), {'confirm': True})
@@ -115,9 +122,10 @@ class Crashes(unittest.TestCase):
             self.assertEqual(sent, [])
             with self.assertRaisesRegex(LifeboatFailure, 'signal 9'):
                 execute(restore_dag(storage=STORAGE), {'task_token': TOKEN})
-        (call,) = sent
-        self.assertEqual(call['error'], 'Restore Failure')
-        self.assertIn('signal 9', call['cause'])
+            with self.assertRaisesRegex(LifeboatFailure, 'signal 9'):
+                execute(drill_dag(storage=STORAGE), {'task_token': TOKEN})
+        self.assertEqual([call['error'] for call in sent], ['Restore Failure', 'Drill Failure'])
+        self.assertIn('signal 9', sent[0]['cause'])
 
     def test_what_the_engine_told_is_not_told_again(self) -> None:
         node = stand_in("""

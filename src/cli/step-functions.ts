@@ -112,7 +112,7 @@ function beat({ task, heartbeatMs, report, onReported }: Reporting): Heart {
 }
 
 /** mwaa_dr's name for the failure of its restore and cleanup, which state machines may catch. */
-const FAILURE: Readonly<Record<string, string>> = { backup: 'Backup Failure' };
+const FAILURE: Readonly<Record<string, string>> = { backup: 'Backup Failure', drill: 'Drill Failure' };
 
 async function tellEnd(input: Reporting, outcome: Outcome): Promise<void> {
   if (outcome.error !== undefined) {

@@ -40,7 +40,16 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
   show: [],
   verify: ['identity-file'],
   diff: ['tables', 'identity-file'],
-  drill: ['variables', 'connections', 'in-flight', 'unreadable', 'encrypt-clear', 'jobs', 'identity-file'],
+  drill: [
+    'variables',
+    'connections',
+    'in-flight',
+    'unreadable',
+    'encrypt-clear',
+    'jobs',
+    'identity-file',
+    ...TASK_TOKEN,
+  ],
   restore: [
     'clean',
     'variables',

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import type { Manifest } from '../../src/engine/manifest.ts';
 import { createDatabase } from '../helpers/databases.ts';
 import type { TestDatabase } from '../helpers/databases.ts';
 import { startFakeStepFunctions } from '../helpers/fake-step-functions.ts';
@@ -125,6 +126,26 @@ test('a failure is told with its cause, that of a cleanup too', async () => {
   ]);
   expect(JSON.stringify(sfn.calls)).not.toContain('hidden');
   expectNoToken(cleanup);
+});
+
+test('a drill tells that it passed, and a backup that does not pass as its failure', async () => {
+  const backup = await lifeboat('backup --json', { LIFEBOAT_TASK_TOKEN: '' });
+  expect(backup.code, backup.stderr).toBe(0);
+  const passed = await lifeboat('drill latest --json');
+  expect(passed.code, passed.stderr).toBe(0);
+  expect(sfn.actions()).toEqual(['Heartbeat', 'Success']);
+  expect(told()[0]?.body).toMatchObject({ lifeboat: { command: 'drill', result: 'passed' } });
+  await sfn.close();
+  sfn = await startFakeStepFunctions(TOKEN);
+  const { manifest } = checkedLines(backup).summary as unknown as { manifest: Pick<Manifest, 'tables'> };
+  const [part] = manifest.tables.find(({ name }) => name === 'dag_run')?.parts ?? [];
+  writeFileSync(join(scratch, 'backups', part?.key ?? ''), 'damaged');
+  const failed = await lifeboat('drill latest --json');
+  expect(failed.code).toBe(12);
+  expect(checkedLines(failed).summary).toMatchObject({ stepFunctions: 'failure', result: 'failed' });
+  expect(told()).toMatchObject([
+    { error: 'Drill Failure', body: { status: 'Fail', lifeboat: { error: { kind: 'integrity' } } } },
+  ]);
 });
 
 test.each(['TaskTimedOut', 'TaskDoesNotExist', 'InvalidToken'])(
