@@ -11,10 +11,11 @@ const MAY_IMPORT = {
   storage: [],
   db: [],
   secrets: [],
+  aws: [],
   versions: ['tables'],
   engine: ['tables', 'versions', 'storage', 'db', 'secrets'],
   demo: ['tables', 'versions', 'storage', 'db', 'secrets', 'engine'],
-  cli: ['tables', 'versions', 'storage', 'db', 'secrets', 'engine', 'demo', 'config.ts'],
+  cli: ['tables', 'versions', 'storage', 'db', 'secrets', 'engine', 'demo', 'aws', 'config.ts'],
 };
 
 const LAYERS = Object.keys(MAY_IMPORT);
@@ -60,7 +61,7 @@ function layerRule(layer) {
 }
 
 export default defineConfig(
-  { ignores: ['dist/', 'coverage/', '.cache/', 'node_modules/'] },
+  { ignores: ['dist/', 'coverage/', '.cache/', 'node_modules/', 'dags-bridge/'] },
   eslint.configs.recommended,
   tseslint.configs.strictTypeChecked,
   tseslint.configs.stylisticTypeChecked,

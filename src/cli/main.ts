@@ -5,6 +5,7 @@ import { EXIT_CODES } from './exit-codes.ts';
 import { redact } from '../secrets/redact.ts';
 import { carriesPassword } from './redact.ts';
 import { run } from './run.ts';
+import { tokensOf } from './task-token.ts';
 
 /** A healthy end takes milliseconds; a socket that nobody closed would keep the process for hours. */
 const EXIT_PATIENCE_MS = 10_000;
@@ -14,7 +15,10 @@ process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
 
 const argv = process.argv.slice(2);
 // Overwrites the memory that ps reads, so that a password typed on the command line is shown only for an instant.
-if (argv.some(carriesPassword)) process.title = redact(['lifeboat', ...argv].join(' '));
+const tokens = tokensOf({ argv, env: {} });
+if (tokens.length > 0 || argv.some(carriesPassword)) {
+  process.title = redact(['lifeboat', ...argv].join(' '), tokens);
+}
 
 const controller = new AbortController();
 function stop(signal: NodeJS.Signals): void {
@@ -27,6 +31,13 @@ function stop(signal: NodeJS.Signals): void {
 }
 process.on('SIGINT', stop);
 process.on('SIGTERM', stop);
+// Who started the command keeps the other end of stdin open: killed, it cannot send a signal, and its restore would go
+// on with nobody to answer for it.
+const watched = (process.env.LIFEBOAT_WATCH_STDIN ?? '') !== '';
+const onStdinEnd = (): void => {
+  stop('SIGTERM');
+};
+if (watched) process.stdin.on('end', onStdinEnd).on('error', onStdinEnd).resume();
 
 const fatal = new Promise<never>((_resolve, reject) => {
   process.on('uncaughtException', (error) => {
@@ -54,6 +65,7 @@ process.exitCode = await run({
 
 process.off('SIGINT', stop);
 process.off('SIGTERM', stop);
+if (watched) process.stdin.off('end', onStdinEnd).destroy();
 setTimeout(() => {
   const open = process.getActiveResourcesInfo().filter((name) => name !== 'Timeout');
   process.stderr.write(`warning: still open at the end, ending anyway: ${open.join(', ')}\n`);

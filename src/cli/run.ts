@@ -1,7 +1,8 @@
 import { TOOL } from '../engine/tool.ts';
+import { resolveCarryingTask } from '../carrying-task.ts';
 import { isLifeboatError, LifeboatError, toError } from '../errors.ts';
 import { COMMANDS } from './commands/index.ts';
-import type { Outcome } from './command.ts';
+import type { Command, CommandInput, Outcome } from './command.ts';
 import { EXIT_CODES } from './exit-codes.ts';
 import type { Host } from './host.ts';
 import { createOutput } from './output.ts';
@@ -10,19 +11,32 @@ import { parseCommandLine } from './parse.ts';
 import type { Attempt, Request } from './parse.ts';
 import { redact } from '../secrets/redact.ts';
 import { carriesPassword } from './redact.ts';
-import { createJsonReporter } from './reporters/json.ts';
+import { createJsonReporter, summaryOf } from './reporters/json.ts';
 import type { End, Reporter } from './reporters/reporter.ts';
 import { createTextReporter } from './reporters/text.ts';
+import type { StepFunctionsReport } from './step-functions.ts';
+import { reportsToStepFunctions, resolveTaskToken, TASK_TOKEN_IN_ARGV, tokensOf } from './task-token.ts';
 import { helpWidth } from './text/style.ts';
 
 /** Runs one command line to its end and returns the exit code; everything written has left the process by then. */
 export async function run(host: Host): Promise<number> {
   const json = asksForJson(host.argv);
-  const out = createOutput(host.stdout, json ? undefined : redact);
-  const err = createOutput(host.stderr, redact);
-  const exitCode = await runCommandLine(host, json, out, err);
+  const hide = createMask(tokensOf(host));
+  const out = createOutput(host.stdout, json ? undefined : hide.mask);
+  const err = createOutput(host.stderr, hide.mask);
+  const exitCode = await runCommandLine(host, json, out, err, hide);
   await Promise.all([out.flush(), err.flush()]);
   return exitCode;
+}
+
+interface Mask {
+  readonly mask: (text: string) => string;
+  /** One more secret, found later. */
+  readonly add: (secret: string) => void;
+}
+
+function createMask(secrets: string[]): Mask {
+  return { mask: (text) => redact(text, secrets), add: (secret) => secrets.push(secret) };
 }
 
 /** Known before the command line is parsed, because a usage error is told as JSON too. */
@@ -32,10 +46,16 @@ function asksForJson(argv: readonly string[]): boolean {
   return words.some((word) => word === '--json' || word === '--json=true');
 }
 
-async function runCommandLine(host: Host, json: boolean, out: Output, err: Output): Promise<number> {
+async function runCommandLine(
+  host: Host,
+  json: boolean,
+  out: Output,
+  err: Output,
+  hide: Mask,
+): Promise<number> {
   const attempt: Attempt = { command: null };
   const reporter = json
-    ? createJsonReporter(host, out, err)
+    ? createJsonReporter(host, out, err, hide.mask)
     : // A backup deletes nothing: its long plan is shown when --dry-run makes it all that happens.
       createTextReporter(host, out, err, (plan) => plan.kind !== 'backup' || host.argv.includes('--dry-run'));
   let request: Request;
@@ -60,12 +80,21 @@ async function runCommandLine(host: Host, json: boolean, out: Output, err: Outpu
     err.write('Stopping and rolling back; once more ends it at once.\n');
   };
   host.signal.addEventListener('abort', stop, { once: true });
-  const input = { args, host, report: reporter.report, say: reporter.say, signal: host.signal };
+  const told: { stepFunctions?: StepFunctionsReport } = {};
+  const asError = (thrown: unknown): LifeboatError => asLifeboatError(thrown, host.signal);
   try {
-    const outcome = await Promise.race([command.run(input), host.fatal]);
-    return finish(reporter, host, command.name, { outcome });
+    const input = { args, host, report: reporter.report, say: reporter.say, signal: host.signal };
+    const work = (signal: AbortSignal): Promise<Outcome> =>
+      Promise.race([command.run({ ...input, signal }), host.fatal]);
+    const token = reportsToStepFunctions(command) ? await resolveTaskToken(args, host.env) : undefined;
+    if (token !== undefined) hide.add(token);
+    const outcome =
+      token === undefined
+        ? await work(host.signal)
+        : await runReporting(command, input, { token, told, asError }, work);
+    return finish(reporter, host, command.name, { outcome, ...told });
   } catch (thrown) {
-    return finish(reporter, host, command.name, { error: asLifeboatError(thrown, host.signal), thrown });
+    return finish(reporter, host, command.name, { error: asError(thrown), thrown, ...told });
   } finally {
     host.signal.removeEventListener('abort', stop);
   }
@@ -78,8 +107,58 @@ const PASSWORD_IN_ARGV = {
   next: 'Put it into PGPASSWORD, a ~/.pgpass file or LIFEBOAT_AIRFLOW.',
 } as const;
 
+interface Token {
+  readonly token: string;
+  readonly told: { stepFunctions?: StepFunctionsReport };
+  readonly asError: (thrown: unknown) => LifeboatError;
+}
+
+/** Runs the command for a state machine that waits for its end. */
+async function runReporting(
+  command: Command,
+  input: CommandInput,
+  { token, told, asError }: Token,
+  work: (signal: AbortSignal) => Promise<Outcome>,
+): Promise<Outcome> {
+  const { args, host, report, signal } = input;
+  if (args.text('task-token') !== undefined) report(TASK_TOKEN_IN_ARGV);
+  const { parseDuration, resolveStorageUrl } = await import('../config.ts');
+  const heartbeatMs = parseDuration(args.text('heartbeat-every') ?? '', '--heartbeat-every');
+  const storage = args.text('storage');
+  const location = command.uses.includes('storage')
+    ? resolveStorageUrl(storage === undefined ? {} : { storage }, host.env)
+    : undefined;
+  const { openWaitingTask } = await import('../aws/step-functions.ts');
+  const { reporting } = await import('./step-functions.ts');
+  const task = await openWaitingTask(token);
+  try {
+    const describe = (end: Pick<End, 'outcome' | 'error'>): Readonly<Record<string, unknown>> =>
+      summaryOf(endOf(command.name, end));
+    const onReported = (what: StepFunctionsReport): void => void (told.stepFunctions = what);
+    const carriedBy = resolveCarryingTask(host.env);
+    return await reporting(
+      {
+        task,
+        command: command.name,
+        heartbeatMs,
+        signal,
+        report,
+        carriedBy,
+        location,
+        onReported,
+        asError,
+        describe,
+      },
+      work,
+    );
+  } finally {
+    task.close();
+  }
+}
+
 interface Finish {
   readonly outcome?: Outcome;
+  readonly stepFunctions?: StepFunctionsReport;
   readonly error?: LifeboatError;
   readonly thrown?: unknown;
 }
@@ -88,20 +167,18 @@ function finish(
   reporter: Reporter,
   host: Host,
   command: string | null,
-  { outcome, error, thrown }: Finish,
+  { thrown, ...ended }: Finish,
 ): number {
-  const failure = error ?? outcome?.error;
-  const exitCode = EXIT_CODES[failure?.kind ?? outcome?.ending ?? 'failed'];
   const stack = thrown !== undefined && host.argv.includes('--debug') ? stackOf(toError(thrown)) : undefined;
-  const end: End = {
-    command,
-    exitCode,
-    ...(outcome === undefined ? {} : { outcome }),
-    ...(failure === undefined ? {} : { error: failure }),
-    ...(stack === undefined ? {} : { stack }),
-  };
+  const end = endOf(command, { ...ended, ...(stack === undefined ? {} : { stack }) });
   reporter.finish(end);
-  return exitCode;
+  return end.exitCode;
+}
+
+function endOf(command: string | null, ended: Omit<End, 'command' | 'exitCode'>): End {
+  const error = ended.error ?? ended.outcome?.error;
+  const exitCode = EXIT_CODES[error?.kind ?? ended.outcome?.ending ?? 'failed'];
+  return { ...ended, command, exitCode, ...(error === undefined ? {} : { error }) };
 }
 
 /**

@@ -105,6 +105,8 @@ export interface RestoreRequest {
   readonly unreadable?: 'refuse' | 'keep';
   /** Encrypt secrets that the source stored in clear. */
   readonly encryptClear?: boolean;
+  /** Keys of variables that stay as the target has them, and are not added where it has none. */
+  readonly keepVariables?: readonly string[];
   /** Identities of age, for a backup whose secrets are sealed; KMS keys need none. */
   readonly identities?: readonly string[];
   /** Runs of the target that survive, with everything that hangs on them. One that is not there is refused. */

@@ -21,6 +21,7 @@ export interface Prepared {
   readonly items: readonly CopyItem[];
   readonly plan: BackupPlan;
   readonly carriedBy: CarryingTask | undefined;
+  readonly carryingDags: readonly string[];
   readonly secrets: PlannedSecrets;
 }
 
@@ -77,6 +78,7 @@ export async function publish(
       alembicHead: detected.facts.alembicHead,
       postgres: detected.facts.postgres,
       ...(prepared.carriedBy === undefined ? {} : { carriedBy: prepared.carriedBy }),
+      ...(prepared.carryingDags.length === 0 ? {} : { carryingDags: prepared.carryingDags }),
     },
     snapshotTime: done.snapshotTime,
     compression: compressionName(request),

@@ -17,8 +17,10 @@ export function planBackup(input: {
   readonly compression: string;
   readonly maxRate: number | null;
   readonly secrets: Pick<PlannedSecrets, 'leftOut' | 'plan' | 'warnings'>;
+  /** Values that are not stored. */
+  readonly withheld: readonly LeftOut[];
 }): BackupPlan {
-  const { detected, chosen, selection, items, secrets } = input;
+  const { detected, chosen, selection, items, secrets, withheld } = input;
   return {
     kind: 'backup',
     backupId: input.backupId,
@@ -36,7 +38,7 @@ export function planBackup(input: {
         ...(addedFor === undefined ? {} : { addedFor }),
       };
     }),
-    leftOut: [...secrets.leftOut, ...leftOut(detected, chosen)],
+    leftOut: [...secrets.leftOut, ...withheld, ...leftOut(detected, chosen)],
     secrets: secrets.plan,
     warnings: [...warnings(detected), ...secrets.warnings],
   };

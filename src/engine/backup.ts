@@ -8,6 +8,7 @@ import type { BackupRequest, BackupResult, CarryingTask, EngineContext } from '.
 import { compressionName, publish } from './backup-manifest.ts';
 import type { MaxIds, Prepared } from './backup-manifest.ts';
 import { planBackup } from './backup-plan.ts';
+import { readCarryingDags } from './carriers.ts';
 import { readListing } from './catalog.ts';
 import { detectEnvironment } from './detect.ts';
 import { readUnfinished } from './in-flight/unfinished.ts';
@@ -21,6 +22,7 @@ import { selectTables } from './selection.ts';
 import { planSecrets, secretsMode } from './sealed/plan-secrets.ts';
 import { writeSealedPart } from './sealed/write.ts';
 import { withSession } from './session.ts';
+import { withholdTaskTokens } from './task-tokens.ts';
 import { copyItems, largestFirst } from './work.ts';
 import type { CopyItem } from './work.ts';
 
@@ -124,12 +126,14 @@ async function prepare(request: BackupRequest, lead: Client, started: Date): Pro
   });
   const backupId = makeBackupId(started, randomBytes(3).toString('hex'));
   const secrets = await planSecrets(request, lead, detected, chosen.tables, backupId);
-  const selection = { ...chosen, tables: secrets.tables };
+  const carriedBy = await findCarrier(lead, request);
+  const carryingDags = await readCarryingDags(lead, live.schema, carriedBy ? [carriedBy.dagId] : []);
+  const withheld = await withholdTaskTokens(lead, live.schema, secrets.tables, carryingDags);
+  const selection = { ...chosen, tables: withheld.tables };
   const items = selection.tables.flatMap((table) => {
     const found = live.tables.get(table.name);
     return found ? copyItems(table, found, live.schema, serverVersion) : [];
   });
-  const carriedBy = await findCarrier(lead, request);
   const plan = planBackup({
     backupId,
     detected,
@@ -140,8 +144,9 @@ async function prepare(request: BackupRequest, lead: Client, started: Date): Pro
     compression: compressionName(request),
     maxRate: request.maxRate ?? null,
     secrets,
+    withheld: withheld.leftOut,
   });
-  return { backupId, detected, selection, items, plan, secrets, carriedBy };
+  return { backupId, detected, selection, items, plan, secrets, carriedBy, carryingDags };
 }
 
 /** The task that makes this backup, if it is one of the source: a task of another Airflow says nothing about this one. */

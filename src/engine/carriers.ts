@@ -25,7 +25,32 @@ export interface Carriers {
 
 /** DAGs that the manifest knows to carry backups. */
 export function knownCarriers({ source }: Manifest): readonly string[] {
-  return source.carriedBy ? [source.carriedBy.dagId] : [];
+  return [
+    ...new Set([...(source.carryingDags ?? []), ...(source.carriedBy ? [source.carriedBy.dagId] : [])]),
+  ];
+}
+
+/** The DAGs of an environment that have the tag, with others that are known to carry, in order. */
+export async function readCarryingDags(
+  client: Client,
+  schema: string,
+  known: readonly string[],
+): Promise<readonly string[]> {
+  const { rows } = await client.query<{ dag_id: string }>(
+    `SELECT dag_id FROM ${quoteTable(schema, 'dag_tag')} WHERE name = ${quoteLiteral(CARRIER_TAG)}
+     UNION SELECT pg_catalog.unnest($1::text[]) ORDER BY 1`,
+    [known],
+  );
+  return rows.map((row) => row.dag_id);
+}
+
+/**
+ * DAGs whose unfinished runs do not go on after a restore: with their conf they would restore, clean or prune in an
+ * environment that nobody meant. A run that the user keeps says nothing about its DAG.
+ */
+export function dagsToEnd({ client, manifest, state }: LoadContext): Promise<readonly string[]> {
+  const live = state.liveRuns.filter(({ carries }) => carries).map(({ dagId }) => dagId);
+  return readCarryingDags(client, state.live.schema, [...live, ...knownCarriers(manifest)]);
 }
 
 /** SQL condition over a row of DAGs: it carries backups or restores. `known` is the parameter with names known besides. */

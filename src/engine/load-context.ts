@@ -16,6 +16,7 @@ export interface LoadRequest {
   readonly pauseState: PauseState;
   readonly fernetKeys: readonly string[];
   readonly sourceFernetKeys?: readonly string[];
+  readonly keepVariables?: readonly string[];
 }
 
 export interface LoadContext {

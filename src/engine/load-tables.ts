@@ -124,11 +124,19 @@ function needsStage(load: LoadContext, table: ResolvedTable, issued: number): bo
 export async function stageTable(load: LoadContext, table: ResolvedTable): Promise<void> {
   load.staged.add(table.name);
   if (!load.choice) await copyToStage(load, table);
+  if (table.name === 'variable') await dropKeptVariables(load);
   // Without statistics the planner joins a million rows as if they were ten.
   await load.client.query(`ANALYZE ${stageName(table.name)}`);
   if (load.rekeying.needs(table) && !isSkipped(load.request, table.name)) {
     await load.rekeying.table(load.client, table);
   }
+}
+
+/** Variables that say something of the target itself, such as where its own backups go. */
+async function dropKeptVariables({ client, request }: LoadContext): Promise<void> {
+  const { keepVariables = [] } = request;
+  if (keepVariables.length === 0) return;
+  await client.query(`DELETE FROM ${stageName('variable')} WHERE key = ANY ($1::text[])`, [keepVariables]);
 }
 
 async function insertHistory(

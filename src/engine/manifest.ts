@@ -47,6 +47,8 @@ export interface ManifestSource {
   readonly postgres: string;
   /** The task of the source itself that made the backup; absent when nothing of the source did. */
   readonly carriedBy?: { readonly dagId: string; readonly runId: string; readonly taskId: string };
+  /** DAGs of the source that carry backups or restores; absent in older and in imported backups, and when there is none. */
+  readonly carryingDags?: readonly string[];
 }
 
 export type SecretsMode = 'ciphertext' | 'sealed' | 'omit';

@@ -41,7 +41,7 @@ export interface LeftOut {
   readonly table: string;
   /** Absent: the whole table. */
   readonly columns?: readonly string[];
-  /** Only some rows of the table. */
+  /** Only some rows of the table; with `columns`, the rows are there and lack these values. */
   readonly rows?: number;
   /** What these rows are called, at most 100 of them. */
   readonly names?: readonly string[];

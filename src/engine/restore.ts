@@ -7,7 +7,7 @@ import { besideOf } from './beside.ts';
 import { resolveBackup } from './catalog.ts';
 import { lookAgain } from './chosen/facts.ts';
 import { cleanLocks, cleanTables, planClean } from './clean-tables.ts';
-import { notePauseStates, settleCarriers } from './carriers.ts';
+import { dagsToEnd, notePauseStates, settleCarriers } from './carriers.ts';
 import { commitSurely } from './commit.ts';
 import { checkRoom, deleteStaleRows, noteStaleRows, untouchedTables } from './live-jobs.ts';
 import { runLabel } from './live-rows.ts';
@@ -141,6 +141,7 @@ async function execute(
     tables,
     now: ctx.now(),
     beside: besideOf(load),
+    carrying: await dagsToEnd(load),
   });
   const aftermath = await judgeRestored(client, schema, await lookAtRestored(client, schema));
   const unreadableSecrets = await unreadable(client, request, tables);

@@ -24,7 +24,7 @@ export function copyItems(
   schema: string,
   serverVersion: number,
 ): readonly CopyItem[] {
-  const columns = table.columns.map((column) => quoteIdent(column.name)).join(', ');
+  const columns = table.columns.map(({ name }) => table.read?.[name] ?? quoteIdent(name)).join(', ');
   const from = `SELECT ${columns} FROM ${quoteTable(schema, table.name)}`;
   const only = table.only?.replaceAll('{schema}', quoteIdent(schema));
   const splits =

@@ -22,6 +22,7 @@ export const log: TableSpec = {
   sameFact: ['dttm', 'event', 'dag_id', 'task_id', 'map_index', 'execution_date', 'owner', 'extra'],
   restore: { kind: 'history' },
   serial: 'id',
+  taskTokens: { column: 'extra', type: 'text', emptied: "'left out of the backup: a task token'" },
   ofRun: [
     { own: ['dag_id', 'run_id'], of: 'dag_run', theirs: ['dag_id', 'run_id'], as: 'about' },
     { own: ['dag_id', 'execution_date'], of: 'dag_run', theirs: ['dag_id', 'execution_date'], as: 'about' },

@@ -70,6 +70,14 @@ export interface SecretColumn {
   readonly since?: Minor;
 }
 
+/** Where a task token of Step Functions stands when a run was triggered with one. */
+export interface TaskTokenColumn {
+  readonly column: string;
+  readonly type: 'bytea' | 'text';
+  /** What is stored in its place: a SQL constant. */
+  readonly emptied: string;
+}
+
 /**
  * How rows belong to a run, directly or through another table: the values of `own` are among those of `theirs` in the
  * rows of `of` that belong to it.
@@ -124,6 +132,7 @@ export interface TableSpec {
   /** Column → table whose id it holds, also where PostgreSQL has no foreign key. */
   readonly references?: Readonly<Record<string, string>>;
   readonly secrets?: readonly SecretColumn[];
+  readonly taskTokens?: TaskTokenColumn;
   /** Rows here make a target one "with history", which only --clean may empty. */
   readonly countsAsHistory?: boolean;
   /** SQL predicate: rows of the target that cleanup and restore leave alone. */

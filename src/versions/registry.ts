@@ -11,6 +11,7 @@ import type {
   RestoreRule,
   RunLink,
   SecretColumn,
+  TaskTokenColumn,
   TableSpec,
 } from '../tables/spec.ts';
 import { inRange } from './minors.ts';
@@ -45,6 +46,7 @@ export interface ResolvedTable {
   readonly parents: readonly string[];
   readonly references: Readonly<Record<string, string>>;
   readonly secrets: readonly ResolvedSecret[];
+  readonly taskTokens?: TaskTokenColumn;
   readonly countsAsHistory: boolean;
   readonly liveRows?: string;
   readonly chosen: ChosenBy;
@@ -52,6 +54,8 @@ export interface ResolvedTable {
   readonly ofRun: readonly RunLink[];
   readonly neverLocked: boolean;
   readonly only?: string;
+  /** Column → SQL expression that a backup stores in place of its value. */
+  readonly read?: Readonly<Record<string, string>>;
   readonly rewrites: readonly LoadRewrite[];
   /** Columns that rows of the backup lack because its minor did. */
   readonly added: readonly AddedColumn[];
@@ -107,6 +111,7 @@ function resolveTable(
         .filter((secret) => inRange(minor, rangeOf(secret)))
         .map((secret) => ({ ...secret, fromClear: onTheWay(secret.since) })),
     ),
+    ...(spec.taskTokens === undefined ? {} : { taskTokens: spec.taskTokens }),
     countsAsHistory: spec.countsAsHistory ?? false,
     ...(spec.liveRows === undefined ? {} : { liveRows: spec.liveRows }),
     chosen: spec.chosen,

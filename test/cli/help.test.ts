@@ -19,6 +19,9 @@ const COMMANDS = [
   'demo',
 ] as const;
 
+/** Of commands that report to a state machine. */
+const TASK_TOKEN = ['task-token-file', 'task-token', 'heartbeat-every'];
+
 /** Every flag that a command has of its own, which its help must list and no other. */
 const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> = {
   backup: [
@@ -30,17 +33,28 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'label',
     'secrets',
     'seal-to',
+    ...TASK_TOKEN,
     'dry-run',
   ],
   list: [],
   show: [],
   verify: ['identity-file'],
   diff: ['tables', 'identity-file'],
-  drill: ['variables', 'connections', 'in-flight', 'unreadable', 'encrypt-clear', 'jobs', 'identity-file'],
+  drill: [
+    'variables',
+    'connections',
+    'in-flight',
+    'unreadable',
+    'encrypt-clear',
+    'jobs',
+    'identity-file',
+    ...TASK_TOKEN,
+  ],
   restore: [
     'clean',
     'variables',
     'connections',
+    'keep-variables',
     'pause-state',
     'tables',
     'in-flight',
@@ -54,11 +68,12 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'via',
     'jobs',
     'identity-file',
+    ...TASK_TOKEN,
     'dry-run',
     'yes',
   ],
   activate: ['dags', 'dry-run'],
-  cleanup: ['keep-run', 'ignore-running', 'dry-run', 'yes'],
+  cleanup: ['keep-run', 'ignore-running', ...TASK_TOKEN, 'dry-run', 'yes'],
   prune: [
     'keep-last',
     'keep-within',

@@ -347,6 +347,7 @@ describe.each([
       tables: tablesFor(hasHistory ? '2.11' : '2.8'),
       now: new Date(),
       beside: { brought: () => 'true', ownSchedule: () => 'false' },
+      carrying: ['own'],
     });
     expect((await client.query('SELECT * FROM task_instance')).rows).toEqual(before);
     await client.query('ROLLBACK');

@@ -91,6 +91,16 @@ describe('variables and connections', () => {
     expect(loaded.unreadableSecrets).toEqual([]);
   });
 
+  test('variables to keep are neither replaced nor added', async () => {
+    const { database, client } = await target();
+    const keepVariables = ['plain', 'only_backup', 'nowhere'];
+    const { loaded } = await restoreInto(ctx, database, { variables: 'replace', keepVariables });
+    expect(loaded.variables).toMatchObject({ added: 0, replaced: 5 });
+    const values = await column(client, VALUES);
+    expect(values).toMatchObject({ plain: 'target', only_target: 'mine', description: 'x' });
+    expect(values).not.toHaveProperty('only_backup');
+  });
+
   test('without a key, two tokens that cannot be compared count as different', async () => {
     const { database } = await target();
     const { loaded } = await restoreInto(ctx, database, { fernetKeys: [] });

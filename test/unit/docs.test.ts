@@ -115,6 +115,8 @@ const FLAGS = new Set(
 );
 /** Flags of npm, pg_dump and docker that the prose names. */
 const FOREIGN_FLAGS = [
+  // Of pip.
+  ...['--no-deps', '--find-links', '--no-index'],
   ...['--omit', '--ignore-scripts', '--no-owner', '--single-transaction'],
   ...['--detach', '--wait'],
   // Of airflow connections import.

@@ -6,6 +6,7 @@ import { DRY_RUN, SEAL_TO } from '../flags.ts';
 import type { Style } from '../text/style.ts';
 import { labelled, names, wrap } from '../text/table.ts';
 import { bytes, counted, duration } from '../text/units.ts';
+import { TASK_TOKEN_FLAGS } from '../task-token.ts';
 
 const GROUP = 'Backup:';
 
@@ -49,6 +50,7 @@ export const backupCommand: Command = {
     },
     SEAL_TO,
     DRY_RUN,
+    ...TASK_TOKEN_FLAGS,
   ],
   examples: [
     ['$0 backup --airflow postgresql://airflow@db/airflow --storage s3://dr-bucket/airflow', 'To S3'],

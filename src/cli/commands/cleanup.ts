@@ -6,6 +6,7 @@ import { DRY_RUN, IGNORE_RUNNING, KEEP_RUN, YES } from '../flags.ts';
 import type { Style } from '../text/style.ts';
 import { table } from '../text/table.ts';
 import { count, counted } from '../text/units.ts';
+import { TASK_TOKEN_FLAGS } from '../task-token.ts';
 
 export const cleanupCommand: Command = {
   name: 'cleanup',
@@ -13,7 +14,7 @@ export const cleanupCommand: Command = {
   details:
     'Deletes runs, task instances, XComs and the rest of the history in one transaction. Variables, connections, pools, DAG rows, log templates, users and roles, Celery’s tables and datasets stay, and so do live rows. Prints the plan first and asks for the name of the database, unless --yes.',
   uses: ['environment'],
-  flags: [KEEP_RUN, IGNORE_RUNNING, DRY_RUN, YES],
+  flags: [KEEP_RUN, IGNORE_RUNNING, ...TASK_TOKEN_FLAGS, DRY_RUN, YES],
   examples: [
     ['$0 cleanup --airflow postgresql://airflow@dr-db/airflow --dry-run', 'What would be deleted'],
     ['$0 cleanup --airflow postgresql://airflow@dr-db/airflow', 'Asks first'],

@@ -5,6 +5,7 @@ import type { Command, CommandInput, Outcome } from '../command.ts';
 import { carryingTask, openEnvironment, withEngine } from '../context.ts';
 import { ENCRYPT_CLEAR, IDENTITY_FILE, IN_FLIGHT, restoreJobs, strategyFlag, UNREADABLE } from '../flags.ts';
 import { identitiesOf } from '../identities.ts';
+import { TASK_TOKEN_FLAGS } from '../task-token.ts';
 
 export const drillCommand: Command = {
   name: 'drill',
@@ -21,6 +22,7 @@ export const drillCommand: Command = {
     ENCRYPT_CLEAR,
     restoreJobs('Connections that load beside each other'),
     IDENTITY_FILE,
+    ...TASK_TOKEN_FLAGS,
   ],
   examples: [
     [

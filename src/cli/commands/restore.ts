@@ -17,6 +17,7 @@ import {
 } from '../flags.ts';
 import { identitiesOf } from '../identities.ts';
 import { counted } from '../text/units.ts';
+import { TASK_TOKEN_FLAGS } from '../task-token.ts';
 
 const GROUP = 'Restore:';
 
@@ -36,6 +37,12 @@ export const restoreCommand: Command = {
     },
     strategyFlag('variables'),
     strategyFlag('connections'),
+    {
+      name: 'keep-variables',
+      kind: 'list',
+      group: GROUP,
+      describe: 'Variables with these keys stay as the target has them; those that it lacks are not added',
+    },
     {
       name: 'pause-state',
       kind: 'text',
@@ -85,6 +92,7 @@ export const restoreCommand: Command = {
     IDENTITY_FILE,
     KEEP_RUN,
     IGNORE_RUNNING,
+    ...TASK_TOKEN_FLAGS,
     DRY_RUN,
     YES,
   ],
@@ -115,6 +123,7 @@ async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<Res
   const { parseDuration, resolveSourceFernetKeys } = await import('../../config.ts');
   const [tables, dags, excludeDags] = [args.list('tables'), args.list('dags'), args.list('exclude-dags')];
   const since = args.text('since');
+  const keepVariables = args.list('keep-variables');
   const via = args.text('via');
   return {
     environment,
@@ -128,6 +137,7 @@ async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<Res
     connections: args.text('connections') as MergeStrategy,
     pauseState: args.text('pause-state') as PauseState,
     inFlight: args.text('in-flight') as InFlightPolicy,
+    ...(keepVariables === undefined ? {} : { keepVariables }),
     ...(tables === undefined ? {} : { tables }),
     ...(dags === undefined ? {} : { dags }),
     ...(excludeDags === undefined ? {} : { excludeDags }),

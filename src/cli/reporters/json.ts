@@ -6,10 +6,17 @@ import type { End, Reporter } from './reporter.ts';
 import { errorText } from './text.ts';
 
 /** The engine's events as they are, a line each; the last line is always the summary. Errors are told on stderr too. */
-export function createJsonReporter(host: Host, out: Output, err: Output): Reporter {
+export function createJsonReporter(
+  host: Host,
+  out: Output,
+  err: Output,
+  mask: (text: string) => string = redact,
+): Reporter {
   const style = styleOf(host.stderr, host.env, host.now);
+  // Inside the values, so that the line stays JSON whatever a foreign message holds.
+  const hide = (_field: string, value: unknown): unknown => (typeof value === 'string' ? mask(value) : value);
   const line = (value: object): void => {
-    out.write(`${JSON.stringify(value, hidePasswords)}\n`);
+    out.write(`${JSON.stringify(value, hide)}\n`);
   };
   return {
     report: line,
@@ -18,24 +25,20 @@ export function createJsonReporter(host: Host, out: Output, err: Output): Report
     finish(end) {
       if (end.error !== undefined) err.write(`${errorText(end.error, end.stack, style)}\n`);
       for (const one of end.outcome?.lines ?? []) line(one);
-      line(summary(end));
+      line({ event: 'summary', ...summaryOf(end) });
     },
   };
 }
 
-/** Inside the values, so that the line stays JSON whatever a foreign message holds. */
-function hidePasswords(_field: string, value: unknown): unknown {
-  return typeof value === 'string' ? redact(value) : value;
-}
-
-function summary(end: End): object {
+/** The summary without its `event`. */
+export function summaryOf(end: End): Readonly<Record<string, unknown>> {
   const { error } = end;
   return {
-    event: 'summary',
     command: end.command,
     ok: end.exitCode === 0,
     exitCode: end.exitCode,
     ...end.outcome?.result,
+    ...(end.stepFunctions === undefined ? {} : { stepFunctions: end.stepFunctions }),
     ...(error === undefined
       ? {}
       : {

@@ -1,6 +1,7 @@
 import type { Report } from '../../engine/events.ts';
 import type { LifeboatError } from '../../errors.ts';
 import type { Outcome } from '../command.ts';
+import type { StepFunctionsReport } from '../step-functions.ts';
 
 /** How a command line ended, whether or not it got as far as a command. */
 export interface End {
@@ -9,6 +10,8 @@ export interface End {
   readonly exitCode: number;
   readonly outcome?: Outcome;
   readonly error?: LifeboatError;
+  /** What became of the report to a state machine, if there was one to make. */
+  readonly stepFunctions?: StepFunctionsReport;
   /** With --debug only. */
   readonly stack?: string;
 }

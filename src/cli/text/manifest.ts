@@ -61,7 +61,8 @@ function tablesText(manifest: Manifest, style: Style): string {
 function leftOutText(leftOut: readonly LeftOut[], style: Style): string {
   const byReason = new Map<string, string[]>();
   for (const one of leftOut) {
-    const some = one.columns?.join(', ') ?? (one.rows === undefined ? '' : counted(one.rows, 'row'));
+    const rows = one.rows === undefined ? '' : counted(one.rows, 'row');
+    const some = [one.columns?.join(', ') ?? '', rows].filter((text) => text !== '').join(' of ');
     const listed = one.names === undefined ? '' : `: ${names(one.names)}`;
     const what = some === '' ? one.table : `${one.table} (${some}${listed})`;
     byReason.set(one.reason, [...(byReason.get(one.reason) ?? []), what]);

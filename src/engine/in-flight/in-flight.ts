@@ -1,4 +1,5 @@
 import type { Client } from 'pg';
+import { quoteLiteral } from '../../db/introspect.ts';
 import type { ResolvedTable } from '../../versions/registry.ts';
 import type { Beside } from '../beside.ts';
 import type { InFlightPolicy, TimeLimit } from '../plans.ts';
@@ -17,7 +18,10 @@ export interface InFlightResult {
   readonly resumedTasks: Readonly<Record<string, number>>;
   /** Among them: interrupted tasks that start anew, with a try more than they had. */
   readonly startedAnew: number;
-  /** Ended as failed: all under the policy fail, else runs of type backfill and tasks of runs that were over. */
+  /**
+   * Ended as failed: all under the policy fail, else runs of type backfill, those that carry backups or restores, and
+   * tasks of runs that were over.
+   */
   readonly failedRuns: number;
   readonly failedTasks: number;
   readonly excludedRuns: number;
@@ -34,6 +38,8 @@ export interface InFlightWish {
   readonly tables: readonly ResolvedTable[];
   readonly now: Date;
   readonly beside: Beside;
+  /** DAGs whose runs do not go on: they carry backups or restores. */
+  readonly carrying: readonly string[];
   /** Schema of `dag` and `serialized_dag`, where it is another one than that of the runs. */
   readonly dagSchema?: string;
 }
@@ -48,7 +54,7 @@ export async function settleInFlight(
   wish: InFlightWish,
 ): Promise<InFlightResult | null> {
   const loaded = new Set(wish.tables.map((table) => table.name));
-  if (!loaded.has('dag_run') || !loaded.has('task_instance')) return null;
+  if (!loaded.has('dag_run')) return null;
   await listRestored(client, schema);
   const fail = (runs: string, why: string): ReturnType<typeof failRuns> =>
     failRuns(client, schema, {
@@ -58,12 +64,23 @@ export async function settleInFlight(
       notes: loaded.has('dag_run_note') && loaded.has('task_instance_note'),
     });
   const nothing = { runs: 0, tasks: 0 };
+  const failCarriers = (): ReturnType<typeof fail> =>
+    fail(
+      `r.dag_id = ANY (ARRAY[${wish.carrying.map(quoteLiteral).join(', ')}]::text[])`,
+      'a run that carries a backup or restore does not go on after one',
+    );
+  if (!loaded.has('task_instance')) {
+    // A scheduler makes the tasks of such a run anew.
+    await failCarriers();
+    return null;
+  }
 
   const excluded =
     wish.policy === 'exclude' ? await excludeRuns(client, schema, wish.tables, wish.beside) : nothing;
   if (wish.policy === 'exclude' && wish.dagSchema === undefined && loaded.has('dag')) {
     await pointScheduleBack(client, schema, wish.beside);
   }
+  const carried = wish.policy === 'resume' ? await failCarriers() : nothing;
   const failed =
     wish.policy === 'fail'
       ? await fail('true', 'the in-flight policy was fail')
@@ -82,8 +99,8 @@ export async function settleInFlight(
     resumedRuns,
     resumedTasks,
     startedAnew,
-    failedRuns: failed.runs,
-    failedTasks: failed.tasks,
+    failedRuns: carried.runs + failed.runs,
+    failedTasks: carried.tasks + failed.tasks,
     excludedRuns: excluded.runs,
     excludedTasks: excluded.tasks,
     passedLimits: await readPassed(client, schema, wish.dagSchema ?? schema, wish.now),

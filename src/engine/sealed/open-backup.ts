@@ -120,7 +120,9 @@ function noTargetKey(sealed: readonly ManifestTable[]): Blocker {
 /** What a backup without secrets does not bring. */
 export function omittedWarnings(manifest: Manifest, tables: readonly string[]): readonly PlanWarning[] {
   if (manifest.secrets.mode !== 'omit') return [];
-  const rows = manifest.leftOut.filter((one) => one.rows !== undefined && tables.includes(one.table));
+  const rows = manifest.leftOut.filter(
+    (one) => one.rows !== undefined && one.columns === undefined && tables.includes(one.table),
+  );
   return rows.map(({ table, rows: count = 0, names = [] }) => {
     const shown = names.slice(0, 10).join(', ');
     const more = count > 10 ? `, and ${count - 10} more` : '';

@@ -3,7 +3,7 @@ import { lookAtRestored } from '../aftermath.ts';
 import type { Found } from '../aftermath.ts';
 import type { RestoreRequest } from '../api.ts';
 import { besideOf } from '../beside.ts';
-import { endBackupsRun } from '../carriers.ts';
+import { dagsToEnd, endBackupsRun } from '../carriers.ts';
 import { settleInFlight } from '../in-flight/in-flight.ts';
 import type { InFlightResult } from '../in-flight/in-flight.ts';
 import { rememberKeptRuns } from '../in-flight/restored.ts';
@@ -31,6 +31,7 @@ export async function settleShadow(
   // There is no row of the target in a shadow.
   await rememberKeptRuns(client, shadow, 'false');
   const endedRun = await endBackupsRun(load);
+  const carrying = await dagsToEnd(load);
   const inFlight = await withOwnIds(load, plan, () =>
     settleInFlight(client, shadow, {
       policy: request.inFlight ?? 'resume',
@@ -40,6 +41,7 @@ export async function settleShadow(
       now: ctx.now(),
       dagSchema: live,
       beside: besideOf(load),
+      carrying,
     }),
   );
   const secretTables = plan.tables.filter((table) => table.secrets.length > 0);

@@ -1,0 +1,238 @@
+"""DAGs around the engine. Arguments are defaults; Airflow Variables beat them, and a run's conf beats both."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from airflow import DAG
+
+from airflow_lifeboat import docs, notify
+from airflow_lifeboat.operator import Call, LifeboatOperator, secret_variables
+from airflow_lifeboat.settings import (
+    OWN_VARIABLES,
+    backup_name,
+    backup_schedule,
+    is_true,
+    real_tables,
+    require_confirmation,
+    storage_of,
+    strategy_of,
+)
+
+# The engine knows its own DAGs by the first one: a restore leaves their pause state alone.
+TAGS = ['lifeboat', 'disaster-recovery']
+START = datetime(2022, 1, 1, tzinfo=timezone.utc)
+
+
+def backup_dag(
+    dag_id: str = 'backup_metadata',
+    *,
+    schedule: Any = None,
+    storage: Optional[str] = None,
+    path_prefix: str = 'data',
+    storage_type: Optional[str] = None,
+    batch_size: Optional[int] = None,
+    tables: Optional[Sequence[str]] = None,
+    label: Optional[str] = None,
+    options: Sequence[str] = (),
+    retries: int = 1,
+    timeout: timedelta = timedelta(hours=2),
+    **common: Any,
+) -> DAG:
+    """A backup of this environment, by DR_BACKUP_SCHEDULE or `schedule`. A second try makes another backup."""
+    del batch_size  # mwaa_dr's; Lifeboat streams.
+
+    def plan_call(conf: Mapping[str, Any], _dag_id: str) -> Call:
+        argv = _heartbeat(conf) + _listed('--tables', real_tables(conf.get('tables', tables)))
+        argv += _valued('--label', conf.get('label', label))
+        return Call([*argv, *options, *_dry_run(conf)], storage_of(conf, storage, storage_type, path_prefix))
+
+    dag = _dag(dag_id, docs.BACKUP, backup_schedule(schedule), paused=None, **_dag_arguments(common))
+    return _task(dag, 'backup', plan_call, retries=retries, timeout=timeout, **_task_arguments(common))
+
+
+def restore_dag(
+    dag_id: str = 'restore_metadata',
+    *,
+    backup: str = 'latest',
+    clean: bool = False,
+    variables: str = 'APPEND',
+    connections: str = 'APPEND',
+    storage: Optional[str] = None,
+    path_prefix: str = 'data',
+    storage_type: Optional[str] = None,
+    batch_size: Optional[int] = None,
+    tables: Optional[Sequence[str]] = None,
+    options: Sequence[str] = (),
+    timeout: timedelta = timedelta(hours=4),
+    **common: Any,
+) -> DAG:
+    """A restore into this environment; its own run and the scheduler live on. Never retried."""
+    del batch_size
+
+    def plan_call(conf: Mapping[str, Any], own_dag_id: str) -> Call:
+        require_confirmation(conf, own_dag_id, 'restores into this environment')
+        argv = [backup_name(conf.get('backup', backup)), '--yes', *_heartbeat(conf)]
+        argv += ['--clean'] if is_true(conf.get('clean', clean)) else []
+        argv += ['--variables', strategy_of(conf, 'variable', variables)]
+        argv += ['--connections', strategy_of(conf, 'connection', connections)]
+        argv += _listed('--keep-variables', OWN_VARIABLES)
+        argv += _listed('--tables', real_tables(conf.get('tables', tables)))
+        return Call(
+            [*argv, *options, *_dry_run(conf)],
+            storage_of(conf, storage, storage_type, path_prefix),
+            secret_variables('LIFEBOAT_SOURCE_FERNET_KEY'),
+        )
+
+    dag = _dag(dag_id, docs.RESTORE, None, paused=True, **_dag_arguments(common))
+    return _task(dag, 'restore', plan_call, retries=0, timeout=timeout, **_task_arguments(common))
+
+
+def drill_dag(
+    dag_id: str = 'drill_metadata',
+    *,
+    schedule: Any = None,
+    backup: str = 'latest',
+    variables: str = 'APPEND',
+    connections: str = 'APPEND',
+    storage: Optional[str] = None,
+    path_prefix: str = 'data',
+    storage_type: Optional[str] = None,
+    options: Sequence[str] = (),
+    retries: int = 1,
+    timeout: timedelta = timedelta(hours=4),
+    **common: Any,
+) -> DAG:
+    """All of a restore into this environment but its last step: changes nothing, and the storage keeps what it found."""
+
+    def plan_call(conf: Mapping[str, Any], _dag_id: str) -> Call:
+        argv = [backup_name(conf.get('backup', backup)), *_heartbeat(conf)]
+        argv += ['--variables', strategy_of(conf, 'variable', variables)]
+        argv += ['--connections', strategy_of(conf, 'connection', connections)]
+        return Call(
+            [*argv, *options],
+            storage_of(conf, storage, storage_type, path_prefix),
+            secret_variables('LIFEBOAT_SOURCE_FERNET_KEY'),
+        )
+
+    dag = _dag(dag_id, docs.DRILL, schedule, paused=None, **_dag_arguments(common))
+    return _task(dag, 'drill', plan_call, retries=retries, timeout=timeout, **_task_arguments(common))
+
+
+def cleanup_dag(
+    dag_id: str = 'cleanup_metadata',
+    *,
+    options: Sequence[str] = (),
+    timeout: timedelta = timedelta(hours=1),
+    path_prefix: Optional[str] = None,
+    storage_type: Optional[str] = None,
+    batch_size: Optional[int] = None,
+    **common: Any,
+) -> DAG:
+    """Deletes the history of this environment, as `restore --clean` does. Never retried."""
+    del path_prefix, storage_type, batch_size
+
+    def plan_call(conf: Mapping[str, Any], own_dag_id: str) -> Call:
+        require_confirmation(conf, own_dag_id, 'deletes the history of this environment')
+        return Call(['--yes', *_heartbeat(conf), *options, *_dry_run(conf)])
+
+    dag = _dag(dag_id, docs.CLEANUP, None, paused=True, **_dag_arguments(common))
+    return _task(dag, 'cleanup', plan_call, retries=0, timeout=timeout, **_task_arguments(common))
+
+
+def prune_dag(
+    dag_id: str = 'prune_metadata',
+    *,
+    keep: Mapping[str, Any],
+    schedule: Any = None,
+    confirmed: bool = False,
+    storage: Optional[str] = None,
+    path_prefix: str = 'data',
+    storage_type: Optional[str] = None,
+    options: Sequence[str] = (),
+    timeout: timedelta = timedelta(hours=1),
+    **common: Any,
+) -> DAG:
+    """Removes old backups. `keep` holds the rules, {'daily': 7, 'weekly': 4}; with a schedule, give confirmed=True."""
+    rules: List[str] = []
+    for name, value in keep.items():
+        rules += _valued(f'--keep-{name.replace("_", "-")}', value)
+
+    def plan_call(conf: Mapping[str, Any], own_dag_id: str) -> Call:
+        if not confirmed:
+            require_confirmation(conf, own_dag_id, 'removes backups')
+        return Call(['--yes', *rules, *options, *_dry_run(conf)], storage_of(conf, storage, storage_type, path_prefix))
+
+    dag = _dag(dag_id, docs.PRUNE, schedule, paused=True, **_dag_arguments(common))
+    return _task(dag, 'prune', plan_call, retries=0, timeout=timeout, **_task_arguments(common))
+
+
+# --- parts ---
+
+_TASK_ARGUMENTS = ('sns_topic_arn', 'notify_success', 'pool', 'queue', 'executor_config', 'owner')
+
+
+def _task_arguments(common: Mapping[str, Any]) -> Dict[str, Any]:
+    return {name: value for name, value in common.items() if name in _TASK_ARGUMENTS}
+
+
+def _dag_arguments(common: Mapping[str, Any]) -> Dict[str, Any]:
+    return {name: value for name, value in common.items() if name not in _TASK_ARGUMENTS}
+
+
+def _dag(dag_id: str, doc: str, schedule: Any, paused: Optional[bool], tags: Sequence[str] = (), **more: Any) -> DAG:
+    return DAG(
+        dag_id=dag_id,
+        schedule=schedule,
+        start_date=START,
+        catchup=False,
+        # Two runs would only wait for each other's lock.
+        max_active_runs=1,
+        is_paused_upon_creation=paused,
+        tags=[*TAGS, *(tag for tag in tags if tag not in TAGS)],
+        doc_md=doc,
+        **more,
+    )
+
+
+def _task(
+    dag: DAG,
+    command: str,
+    plan_call: Any,
+    *,
+    retries: int,
+    timeout: timedelta,
+    sns_topic_arn: Optional[str] = None,
+    notify_success: bool = False,
+    **more: Any,
+) -> DAG:
+    LifeboatOperator(
+        task_id=command,
+        command=command,
+        plan_call=plan_call,
+        dag=dag,
+        retries=retries,
+        retry_delay=timedelta(minutes=5),
+        execution_timeout=timeout,
+        on_failure_callback=notify.on_failure(sns_topic_arn),
+        on_success_callback=notify.on_success(sns_topic_arn) if notify_success else None,
+        **more,
+    )
+    return dag
+
+
+def _heartbeat(conf: Mapping[str, Any]) -> List[str]:
+    return _valued('--heartbeat-every', conf.get('heartbeat_every'))
+
+
+def _dry_run(conf: Mapping[str, Any]) -> List[str]:
+    return ['--dry-run'] if is_true(conf.get('dry_run')) else []
+
+
+def _listed(flag: str, names: Sequence[str]) -> List[str]:
+    return [f'{flag}={",".join(names)}'] if names else []
+
+
+def _valued(flag: str, value: Any) -> List[str]:
+    return [] if value in (None, '') else [f'{flag}={value}']
