@@ -4,7 +4,7 @@ import { LifeboatError } from '../errors.ts';
 import { EXIT_CODES } from './exit-codes.ts';
 import { redact } from '../secrets/redact.ts';
 import { carriesPassword } from './redact.ts';
-import { run } from './run.ts';
+import { TOOL } from '../engine/tool.ts';
 import { tokensOf } from './task-token.ts';
 
 /** A healthy end takes milliseconds; a socket that nobody closed would keep the process for hours. */
@@ -51,17 +51,7 @@ fatal.catch(() => undefined);
 
 // Should the work ever stop without an end, Node would leave with its own 13, which here means "unsupported".
 process.exitCode = EXIT_CODES.failed;
-process.exitCode = await run({
-  argv,
-  env: process.env,
-  stdin: process.stdin,
-  stdout: process.stdout,
-  stderr: process.stderr,
-  now: () => new Date(),
-  origin: `pid ${String(process.pid)} on ${hostname()}`,
-  signal: controller.signal,
-  fatal,
-});
+process.exitCode = await work();
 
 process.off('SIGINT', stop);
 process.off('SIGTERM', stop);
@@ -71,3 +61,23 @@ setTimeout(() => {
   process.stderr.write(`warning: still open at the end, ending anyway: ${open.join(', ')}\n`);
   process.exit();
 }, EXIT_PATIENCE_MS).unref();
+
+/** Scripts ask for the version, and every run of a DAG does: the parser takes longer to load than the answer to give. */
+async function work(): Promise<number> {
+  if (argv.length === 1 && argv[0] === '--version') {
+    process.stdout.write(`${TOOL.version}\n`);
+    return EXIT_CODES.done;
+  }
+  const { run } = await import('./run.ts');
+  return run({
+    argv,
+    env: process.env,
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    now: () => new Date(),
+    origin: `pid ${String(process.pid)} on ${hostname()}`,
+    signal: controller.signal,
+    fatal,
+  });
+}
