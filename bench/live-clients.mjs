@@ -75,7 +75,9 @@ async function schedulerRound(client) {
 }
 
 /**
- * Starts them all on the database at `url`; `stop()` resolves to { longestMs: {client: ms}, errors: [text], missing: [text] }.
+ * Starts them all on the database at `url`; `stop(from)` resolves to { longestMs: {client: ms}, exchangeMs, errors: [text],
+ * missing: [text] }. exchangeMs is the longest wait of all that ended after `from` (performance.now()); the others wait for
+ * processors and disks, not for locks.
  */
 export async function startLiveClients(url) {
   const clients = [];
@@ -90,6 +92,7 @@ export async function startLiveClients(url) {
   for (const sql of SETUP) await observer.query(sql);
   let working = true;
   const longestMs = {};
+  const slow = [];
   const turns = {};
   const errors = [];
   const loops = Object.entries(CLIENTS).map(async ([name, { hz, turn }]) => {
@@ -106,15 +109,17 @@ export async function startLiveClients(url) {
       }
       const took = performance.now() - from;
       longestMs[name] = Math.max(longestMs[name], took);
+      if (took > 10) slow.push({ ended: performance.now(), took });
       await sleep(Math.max(0, 1000 / hz - took));
     }
   });
-  const stop = async () => {
+  const stop = async (from = 0) => {
     working = false;
     await Promise.all(loops);
     const missing = await lookForOwnRows(observer, turns);
     await Promise.all(clients.map((client) => client.end()));
-    return { longestMs, errors, missing };
+    const exchangeMs = Math.max(0, ...slow.filter(({ ended }) => ended >= from).map(({ took }) => took));
+    return { longestMs, exchangeMs, errors, missing };
   };
   return { stop };
 }

@@ -28,6 +28,7 @@ function summariseLive(runs) {
   const longest = (run) => Math.max(...Object.values(run.longestMs));
   return {
     longestMs: runs.map((run) => Math.round(longest(run))),
+    exchangeMs: runs.map((run) => Math.round(run.exchangeMs)),
     heldMs: runs.map((run) => Math.round(run.heldMs)),
     errors: runs.flatMap((run) => run.errors),
     missing: runs.flatMap((run) => run.missing),
@@ -84,7 +85,7 @@ export function liveLines(results) {
   return results.flatMap(({ name, live }) =>
     live
       ? [
-          `${name}: longest wait of a client ${live.longestMs.join(', ')} ms; tables locked for ${live.heldMs.join(', ')} ms; ` +
+          `${name}: tables locked for ${live.heldMs.join(', ')} ms; longest wait of a client then ${live.exchangeMs.join(', ')} ms, ever ${live.longestMs.join(', ')} ms; ` +
             `${live.errors.length} errors, ${live.missing.length} rows or changes missing afterwards.`,
           ...live.errors.slice(0, 5),
           ...live.missing.slice(0, 5),

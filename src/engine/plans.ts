@@ -141,6 +141,8 @@ export interface RestorePlan {
   readonly via: RestoreWay;
   /** Why this way. */
   readonly viaReason: string;
+  /** Bytes that the target's disk should have free, estimated from the stored size: see space.ts. */
+  readonly spaceBytes: number;
   readonly clean: boolean;
   readonly variables: MergeStrategy;
   readonly connections: MergeStrategy;

@@ -14,6 +14,7 @@ import { availableTables, notesOnTheWay, tablesOnTheWay } from './on-the-way.ts'
 import type { Blocker, PlanWarning, RestorePlan, RestorePlanTable } from './plans.ts';
 import { runningBlockers, runningWarnings } from './running-tasks.ts';
 import { selectTables } from './selection.ts';
+import { spaceNeeded } from './space.ts';
 import type { TargetState } from './target-state.ts';
 
 export interface PlannedRestore {
@@ -82,6 +83,10 @@ export function planRestore(
     target: state.facts,
     via: 'in-place',
     viaReason: '',
+    spaceBytes: spaceNeeded(
+      manifest,
+      tables.map(({ name }) => name),
+    ),
     clean: request.clean,
     variables: request.variables,
     connections: request.connections,

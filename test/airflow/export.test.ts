@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
 import { loadSqlDump } from '../../src/demo/sql-dump.ts';
+import { memoryFolders } from '../helpers/memory-folders.ts';
 import { openFixture } from '../helpers/fixtures.ts';
 import type { FixtureKind, FixtureVersion } from '../helpers/fixtures.ts';
 import { emptyEnvironment, query, withClient } from './environment.ts';
@@ -34,7 +35,7 @@ describe(`Airflow ${release} imports what was exported`, () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), `lifeboat-export-${release}-`));
     releasers.push(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
-    const embedded = await startEmbeddedPostgres();
+    const embedded = await startEmbeddedPostgres({ temporaryFolders: await memoryFolders() });
     server = embedded.url;
     releasers.push(() => embedded.stop(), endAll);
     source = await loaded('source', 'data');

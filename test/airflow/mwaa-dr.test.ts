@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
 import { loadSqlDump } from '../../src/demo/sql-dump.ts';
+import { memoryFolders } from '../helpers/memory-folders.ts';
 import { openFixture } from '../helpers/fixtures.ts';
 import { expectedRows, expectedSecrets, mwaaBackup } from '../helpers/mwaa-dr.ts';
 import type { ExpectedRow, MwaaFixture } from '../helpers/mwaa-dr.ts';
@@ -65,7 +66,7 @@ describe.runIf(inject('airflowRelease') === '2.8.1')('backups of mwaa_dr in a re
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'lifeboat-mwaa-dr-'));
     releasers.push(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
-    const embedded = await startEmbeddedPostgres();
+    const embedded = await startEmbeddedPostgres({ temporaryFolders: await memoryFolders() });
     server = embedded.url;
     releasers.push(() => embedded.stop(), endAll);
   });

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
 import { loadSqlDump } from '../../src/demo/sql-dump.ts';
 import { fernetDecrypt } from '../../src/secrets/fernet.ts';
+import { memoryFolders } from '../helpers/memory-folders.ts';
 import { snapshotTables } from '../helpers/compare.ts';
 import type { DatabaseSnapshot } from '../helpers/compare.ts';
 import { openFixture } from '../helpers/fixtures.ts';
@@ -123,7 +124,7 @@ describe.runIf(older.length > 0)(`into Airflow ${release}`, () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), `lifeboat-newer-${release}-`));
     releasers.push(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
-    const embedded = await startEmbeddedPostgres();
+    const embedded = await startEmbeddedPostgres({ temporaryFolders: await memoryFolders() });
     server = embedded.url;
     releasers.push(() => embedded.stop(), endAll);
   });

@@ -3,6 +3,7 @@ import { cp, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
+import { memoryFolders } from '../helpers/memory-folders.ts';
 import { emptyEnvironment, query } from './environment.ts';
 import { create, populate } from './lab.ts';
 import type { LabHome } from './lab.ts';
@@ -26,7 +27,7 @@ export interface Preparation {
 /** Starts a PostgreSQL server and fills an Airflow of the release in it. */
 export async function prepare(release: string): Promise<Preparation> {
   const folder = await mkdtemp(join(tmpdir(), `lifeboat-airflow-${release}-`));
-  const server = await startEmbeddedPostgres();
+  const server = await startEmbeddedPostgres({ temporaryFolders: await memoryFolders() });
   const empty = (name: string, ofRelease = release): Promise<LabHome> =>
     emptyEnvironment(server.url, folder, ofRelease, name);
   const releaseAll = async (): Promise<void> => {

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
+import { memoryFolders } from './memory-folders.ts';
 
 export interface TestPostgres {
   readonly url: string;
@@ -28,7 +29,7 @@ export async function startTestPostgres(): Promise<TestPostgres> {
       console.warn(`Testing on the embedded PostgreSQL: the container did not start (${String(error)}).`);
     }
   }
-  const server = await startEmbeddedPostgres();
+  const server = await startEmbeddedPostgres({ temporaryFolders: await memoryFolders() });
   return { url: server.url, stays: false, stop: server.stop };
 }
 

@@ -31,6 +31,7 @@ const PLAN: RestorePlan = {
   },
   via: 'in-place',
   viaReason: 'asked for',
+  spaceBytes: 2_800_000_000,
   clean: true,
   variables: 'append',
   connections: 'replace',
@@ -158,6 +159,7 @@ describe('text reporter', () => {
         of            prod:5432/airflow, Airflow 2.8, as it was at 2026-11-21 01:30:12 UTC
         clean         yes: history of the target is deleted first
         way           in-place: into the live tables, which are locked meanwhile (asked for)
+        disk          about 2.8 GB should be free on the target’s server
         variables     append
         connections   replace
         in flight     resume: the scheduler goes on with what had not ended (runs: 1 queued)

@@ -38,6 +38,7 @@ const PLAN: RestorePlan = {
   },
   via: 'in-place',
   viaReason: 'the default',
+  spaceBytes: 1000,
   clean: false,
   variables: 'append',
   connections: 'append',

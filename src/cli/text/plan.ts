@@ -97,6 +97,7 @@ function restorePlanText(plan: RestorePlan, style: Style): string {
       ...chosenFacts(plan.chosen),
       ['  clean', cleanText(plan)],
       ['  way', wayText(plan)],
+      ['  disk', `about ${bytes(plan.spaceBytes)} should be free on the target’s server`],
       ['  variables', plan.variables],
       ['  connections', plan.connections],
       ['  in flight', inFlightText(plan.inFlight)],

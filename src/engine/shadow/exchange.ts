@@ -30,21 +30,23 @@ export interface Prepared {
   readonly helpers: readonly string[];
   /** Unfinished runs were left out: schedules have to point to them. */
   readonly excluded: boolean;
+  /** Merged tables that are, and that the shadow refers to. */
+  readonly linked: ReadonlySet<string>;
 }
 
 /** All that happens while others wait. */
 export async function exchange(
   load: LoadContext,
   plan: ShadowPlan,
-  { merged, rehearsed, keys, helpers, excluded }: Prepared,
+  { merged, rehearsed, keys, helpers, excluded, linked }: Prepared,
 ): Promise<Exchanged> {
   const { client, state, ctx } = load;
   const { live } = plan.place;
   await notePauseStates(client, live);
   const mergedNow = await mergeAsRehearsed(load, merged, rehearsed, keys);
-  const parents = plan.parents.filter(({ restore }) => restore.kind === 'merge');
+  const parents = plan.parents.filter(({ name, restore }) => restore.kind === 'merge' && !linked.has(name));
   await correctReferences(client, plan.place, plan.tables, parents);
-  await linkMerged(client, plan);
+  await linkMerged(client, plan, (parent) => !linked.has(parent));
   const growing = plan.tables.filter(({ name }) => load.free.has(name));
   await checkRoom(client, state, growing, load.free);
   const found = await lookAtCarried(load, plan);

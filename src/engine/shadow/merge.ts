@@ -13,9 +13,20 @@ import { surveyRows } from '../unreadable.ts';
 import { storedOf } from './plan.ts';
 import { queryAll } from './query-all.ts';
 
+/**
+ * Written when Airflow is migrated or started, and by nobody in between: what the backup has of these is merged before the
+ * exchange, and the check of the keys to them, which reads every run, need not wait for it.
+ */
+const QUIET: ReadonlySet<string> = new Set(['log_template']);
+
+export function isQuiet({ name }: Pick<ResolvedTable, 'name'>): boolean {
+  return QUIET.has(name);
+}
+
 /** What will be done to the merged tables, found out while nobody waits, and what they were like then. */
 export interface Rehearsed {
   readonly seen: string;
+  readonly seenQuiet: string;
   readonly steps: readonly MergeStep[];
   /** Secrets that the target's keys will not read; undefined: no key is known. */
   readonly unreadable: readonly string[] | undefined;
@@ -28,6 +39,8 @@ interface MergeStep {
   readonly moved: number | undefined;
   /** Absent for `dag` and for tables without ids. */
   readonly prepared?: PreparedMerge;
+  /** It was merged before the exchange. */
+  readonly done?: LoadedTable;
 }
 
 /** Finds out what becomes of the staged rows of merged tables. Writes nothing but temporary maps of ids. */
@@ -36,7 +49,8 @@ export async function rehearseMerge(
   merged: readonly ResolvedTable[],
   keys: readonly string[],
 ): Promise<Rehearsed> {
-  const seen = await lookAtRows(load, merged);
+  const seen = await lookAtRows(load, merged, false);
+  const seenQuiet = await lookAtRows(load, merged, true);
   const steps: MergeStep[] = [];
   for (const table of merged) {
     const found = storedOf(load.manifest, table.name);
@@ -47,7 +61,29 @@ export async function rehearseMerge(
     const prepared = moved === undefined ? undefined : await prepareMerge(load, table, stored, existing);
     steps.push({ table, stored, moved, ...(prepared ? { prepared } : {}) });
   }
-  return { seen, steps, unreadable: await findUnreadable(load, steps, keys) };
+  return { seen, seenQuiet, steps, unreadable: await findUnreadable(load, steps, keys) };
+}
+
+/**
+ * Merges the quiet ones, which the caller has locked against writers, or leaves them to the exchange when somebody has
+ * written to them since the rehearsal.
+ *
+ * @returns the rehearsal with what is done
+ */
+export async function mergeQuiet(
+  load: LoadContext,
+  merged: readonly ResolvedTable[],
+  rehearsed: Rehearsed,
+): Promise<Rehearsed> {
+  if ((await lookAtRows(load, merged, true)) !== rehearsed.seenQuiet) return rehearsed;
+  const loaded = new Map<string, LoadedTable>();
+  const quiet = rehearsed.steps.filter(({ table, prepared }) => isQuiet(table) && prepared);
+  await runSteps(load, quiet, loaded);
+  const steps = rehearsed.steps.map((step) => {
+    const done = loaded.get(step.table.name);
+    return done ? { ...step, done } : step;
+  });
+  return { ...rehearsed, steps };
 }
 
 /**
@@ -62,17 +98,15 @@ export async function mergeAsRehearsed(
   rehearsed: Rehearsed,
   keys: readonly string[],
 ): Promise<{ readonly loaded: ReadonlyMap<string, LoadedTable>; readonly rehearsed: Rehearsed }> {
-  const holds = (await lookAtRows(load, merged)) === rehearsed.seen;
-  if (!holds) {
-    const maps = rehearsed.steps.flatMap(({ table, moved }) =>
-      moved === undefined ? [] : [mapName(table.name)],
-    );
-    if (maps.length > 0) await load.client.query(`DROP TABLE ${maps.join(', ')}`);
-  }
-  const now = holds ? rehearsed : await rehearseMerge(load, merged, keys);
+  const holds = (await lookAtRows(load, merged, false)) === rehearsed.seen;
+  const now = holds ? rehearsed : await rehearseAgain(load, merged, rehearsed, keys);
   const loaded = new Map<string, LoadedTable>();
   let waiting: MergeStep[] = [];
   for (const step of now.steps) {
+    if (step.done) {
+      loaded.set(step.table.name, step.done);
+      continue;
+    }
     if (step.table.restore.kind !== 'merge' || step.table.restore.existing !== 'schedule') {
       waiting.push(step);
       continue;
@@ -83,6 +117,25 @@ export async function mergeAsRehearsed(
   }
   await runSteps(load, waiting, loaded);
   return { loaded, rehearsed: now };
+}
+
+async function rehearseAgain(
+  load: LoadContext,
+  merged: readonly ResolvedTable[],
+  { steps }: Rehearsed,
+  keys: readonly string[],
+): Promise<Rehearsed> {
+  const done = steps.filter((step) => step.done);
+  const others = steps.filter((step) => !step.done);
+  const maps = others.flatMap(({ table, moved }) => (moved === undefined ? [] : [mapName(table.name)]));
+  if (maps.length > 0) await load.client.query(`DROP TABLE ${maps.join(', ')}`);
+  const isDone = ({ name }: ResolvedTable): boolean => done.some(({ table }) => table.name === name);
+  const again = await rehearseMerge(
+    load,
+    merged.filter((table) => !isDone(table)),
+    keys,
+  );
+  return { ...again, steps: [...done, ...again.steps] };
 }
 
 async function runSteps(
@@ -106,9 +159,13 @@ async function runSteps(
 }
 
 /** Equal texts: no row of a table with ids has come, gone or changed. */
-async function lookAtRows(load: LoadContext, merged: readonly ResolvedTable[]): Promise<string> {
+async function lookAtRows(
+  load: LoadContext,
+  merged: readonly ResolvedTable[],
+  quiet: boolean,
+): Promise<string> {
   const parts = merged
-    .filter(({ serial }) => serial !== undefined)
+    .filter((table) => table.serial !== undefined && isQuiet(table) === quiet)
     .map(
       ({ name }) =>
         `(SELECT pg_catalog.string_agg(t.ctid::text || t.xmin::text, ' ' ORDER BY t.ctid) FROM ${quoteTable(load.state.live.schema, name)} t)`,

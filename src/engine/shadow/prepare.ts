@@ -96,6 +96,7 @@ export async function prepareExchange(
     keys: request.fernetKeys,
     helpers: await sharedTables(load.client, plan.place),
     excluded: settled.inFlight?.policy === 'exclude' && merged.some(({ name }) => name === 'dag'),
+    linked: new Set(),
   };
   return { settled, merging, rekeyed, prepared };
 }

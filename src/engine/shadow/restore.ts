@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import type { Client } from 'pg';
-import { quoteTable } from '../../db/introspect.ts';
 import type { ResolvedTable } from '../../versions/registry.ts';
 import { judgeRestored } from '../aftermath.ts';
 import type { EngineContext, RestoreRequest } from '../api.ts';
@@ -12,22 +11,21 @@ import type { Manifest } from '../manifest.ts';
 import { mergeOf } from '../restore-parts.ts';
 import type { Work } from '../restore-parts.ts';
 import type { Preview } from '../restore-preview.ts';
+import { flushLog, keepMaintenanceOut, linkQuiet } from './before-locks.ts';
 import { addFound, exchange } from './exchange.ts';
-import type { Exchanged } from './exchange.ts';
+import type { Exchanged, Prepared } from './exchange.ts';
 import type { Filled } from './fill.ts';
 import type { ShadowPlan } from './jobs.ts';
 import { countGone, lookAgain, refuseChanged } from './look-again.ts';
 import { storedOf } from './plan.ts';
 import { loadShadow, prepareExchange } from './prepare.ts';
 import type { Settled } from './settle.ts';
+import { makeRoom } from './swap.ts';
 
 /** A client of the target waits this long at most for an attempt that fails. */
 const ATTEMPT_MS = 70;
 /** A backup of the target holds all its tables for as long as it takes; nobody suffers while we wait for it. */
 const GIVE_UP_MS = 300_000;
-/** For an autovacuum to notice that it is in the way, and for somebody else's VACUUM to end. */
-const MAINTENANCE_WAIT = "SET LOCAL lock_timeout = '60s'";
-
 /** A name that nobody else has. The schema is there until the exchange is committed. */
 export function newShadow(): string {
   return `lifeboat_${randomBytes(6).toString('hex')}`;
@@ -48,15 +46,18 @@ export async function restoreViaShadow(
   const { tables } = preview;
   const shadow = await loadShadow(ctx, request, lead, manifest, { preview, schema });
   const { plan, load, filled } = shadow;
-  const { settled, merging, rekeyed, prepared } = await prepareExchange(shadow, request, tables);
+  const { settled, merging, rekeyed, prepared: rehearsed } = await prepareExchange(shadow, request, tables);
 
   ctx.report({ event: 'phase', phase: 'finish', message: 'Exchanging the tables' });
   await keepMaintenanceOut(lead, plan);
   await refuseChanged(lead, plan);
   const deleted = request.clean ? await countGone(lead, plan, load) : 0;
-  const locks = await lockAll(ctx, lead, plan, prepared.merged);
+  const prepared = await linkQuiet(merging, plan, rehearsed);
+  const early = await makeRoom(merging, plan);
+  await flushLog(ctx, request.environment);
+  const locks = await lockAll(ctx, lead, plan, prepared);
   await lookAgain(lead, request, manifest, preview, plan);
-  const exchanged = await exchange(merging, plan, prepared);
+  const exchanged = addMoved(await exchange(merging, plan, prepared), early);
   return {
     ...(await report(lead, load, { tables, plan, filled, settled, exchanged })),
     deleted,
@@ -65,25 +66,23 @@ export async function restoreViaShadow(
   };
 }
 
-/** Stops no reader or writer; autovacuum, CREATE INDEX and ALTER TABLE stay out until the commit. */
-async function keepMaintenanceOut(client: Client, { place, tables }: ShadowPlan): Promise<void> {
-  const names = tables.map(({ name }) => quoteTable(place.live, name)).join(', ');
-  await client.query(
-    `${MAINTENANCE_WAIT}; LOCK TABLE ${names} IN SHARE UPDATE EXCLUSIVE MODE; SET LOCAL lock_timeout = 0`,
-  );
-}
-
 function lockAll(
   ctx: EngineContext,
   client: Client,
   { place, tables }: ShadowPlan,
-  merged: readonly ResolvedTable[],
+  { merged, linked }: Prepared,
 ): Promise<HeldLocks> {
   const wishes = [
-    ...merged.map((table) => ({ table, mode: 'EXCLUSIVE' as const })),
+    ...merged.filter(({ name }) => !linked.has(name)).map((table) => ({ table, mode: 'EXCLUSIVE' as const })),
     ...tables.map((table) => ({ table, mode: 'ACCESS EXCLUSIVE' as const })),
   ];
   return lockTables(ctx, client, place.live, wishes, { attemptMs: ATTEMPT_MS, giveUpMs: GIVE_UP_MS });
+}
+
+function addMoved(exchanged: Exchanged, early: ReadonlyMap<string, number>): Exchanged {
+  const moved = new Map(exchanged.carried.moved);
+  for (const [table, rows] of early) moved.set(table, rows + (moved.get(table) ?? 0));
+  return { ...exchanged, carried: { ...exchanged.carried, moved } };
 }
 
 interface Outcome {

@@ -79,11 +79,33 @@ function collision(error: unknown): never {
   );
 }
 
+/**
+ * Gives the ids away that rows have now which stay: all but those that come until the exchange, so that hardly one is left
+ * to move while everybody waits.
+ *
+ * @returns rows that moved, by table
+ */
+export async function makeRoom(load: LoadContext, plan: ShadowPlan): Promise<ReadonlyMap<string, number>> {
+  const steps = plan.tables.flatMap((table) => carrySteps(load, plan, table));
+  const moves = steps.filter(({ counts }) => counts === 'moved');
+  const results = await queryAll(
+    load.client,
+    moves.map(({ sql }) => sql),
+  );
+  return new Map(moves.map(({ table }, at) => [table, results[at]?.rowCount ?? 0]));
+}
+
 /** Foreign keys to tables that were merged a moment ago, whose new rows were not there before. */
-export async function linkMerged(client: Client, plan: ShadowPlan): Promise<void> {
+export async function linkMerged(
+  client: Client,
+  plan: ShadowPlan,
+  wanted: (parent: string) => boolean,
+): Promise<void> {
   const { shadow } = plan.place;
+  const links = (table: ResolvedTable): ReturnType<typeof linksOfSwap> =>
+    linksOfSwap(plan, table.name).filter(({ parent }) => wanted(parent));
   const statements = plan.tables.flatMap((table) =>
-    linksOfSwap(plan, table.name).flatMap((key) => [
+    links(table).flatMap((key) => [
       linkSql(plan.place, table.name, key, false),
       ...validateSql(shadow, table.name, key),
       ...commentOnLinkSql(shadow, table.name, key),
