@@ -189,7 +189,7 @@ test('B7: the run that made the backup comes back as a success, and no other run
       restored,
       "SELECT run_id || ' ' || state FROM dag_run WHERE dag_id = 'backup_metadata' ORDER BY 1",
     ),
-  ).toEqual(['b7 success', 'b7_sibling running']);
+  ).toEqual(['b7 success', 'b7_sibling failed']);
   expect(
     await column(
       restored,
@@ -199,9 +199,9 @@ test('B7: the run that made the backup comes back as a success, and no other run
     'b7 beside failed',
     'b7 export success',
     'b7 notify none',
-    'b7_sibling beside none',
-    'b7_sibling export none',
-    'b7_sibling notify none',
+    'b7_sibling beside failed',
+    'b7_sibling export failed',
+    'b7_sibling notify failed',
   ]);
 });
 
