@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -6,16 +6,17 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
 import { startFakeStepFunctions } from '../helpers/fake-step-functions.ts';
 import type { FakeStepFunctions } from '../helpers/fake-step-functions.ts';
+import { startVersitygw } from '../helpers/versitygw.ts';
 import { installBridge } from './bridge.ts';
 import type { Bridge } from './bridge.ts';
+import { logsOf, readyFile, startBridged, untilSuccess } from './bridge-airflow.ts';
 import { emptyEnvironment, query } from './environment.ts';
-import { airflow, create, FERNET_KEY, python } from './lab.ts';
+import { airflow, FERNET_KEY, python } from './lab.ts';
 import type { LabHome } from './lab.ts';
-import { killAllAirflows, startAirflow } from './processes.ts';
+import { killAllAirflows } from './processes.ts';
 import type { Components } from './processes.ts';
 import { endAll } from './run.ts';
 import { step } from './step.ts';
-import { until } from './until.ts';
 
 const TARGET_KEY = 'dGFyZ2V0dGFyZ2V0dGFyZ2V0dGFyZ2V0dGFyZ2V0dGE=';
 const TOKEN = 'AAAAKgAAAAIAAAAAAAAAAf3qX/a+token+of+a+state==';
@@ -30,57 +31,35 @@ describe.runIf(inject('airflowRelease') === '2.8.1')('the DAGs on real scheduler
   let source: LabHome;
   let target: LabHome;
   let targetRuns: Components;
-  let stop: () => Promise<void>;
+  let s3: Readonly<Record<string, string>>;
+  let stop: () => Promise<unknown>;
 
-  /** An Airflow with the package, the ready file and one more DAG; its scheduler runs. */
-  async function start(at: LabHome, fernetKey: string, extra: Record<string, string>): Promise<Components> {
-    const settings = {
-      PYTHONPATH: bridge.sitePackages,
-      LIFEBOAT_STORAGE: join(folder, 'storage'),
-      AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION: 'True',
-      ...sfn.env,
-      ...extra,
-    };
-    await create(at, { fernetKey, settings });
-    const dags = join(at.home, 'dags');
-    await rm(dags, { recursive: true });
-    await mkdir(dags);
-    await copyFile(HELLO, join(dags, 'lifeboat_hello.py'));
-    const ready = join(bridge.sitePackages, 'airflow_lifeboat', 'ready', 'lifeboat_dags.py');
-    await copyFile(ready, join(dags, 'lifeboat_dags.py'));
-    const components = startAirflow(at);
-    await until(`${at.home} has parsed its DAGs`, async () => {
-      components.mustRun();
-      const rows = await query(at, 'SELECT dag_id FROM dag JOIN serialized_dag USING (dag_id)');
-      return rows.length >= 5 ? [] : [JSON.stringify(rows)];
+  const start = (
+    at: LabHome,
+    fernetKey: string,
+    extra: Readonly<Record<string, string>>,
+  ): Promise<Components> =>
+    startBridged(at, bridge, {
+      fernetKey,
+      dagFiles: [readyFile(bridge), HELLO],
+      dagIds: ['backup_metadata', 'restore_metadata', 'cleanup_metadata', 'prune_metadata', 'hello'],
+      settings: { ...sfn.env, ...s3, ...extra },
     });
-    return components;
-  }
-
-  async function untilEnded(at: LabHome, dagId: string): Promise<void> {
-    await until(`${dagId} has ended`, async () => {
-      const rows = await query(at, `SELECT state FROM dag_run WHERE dag_id = '${dagId}'`);
-      const open = rows.filter(({ state }) => state !== 'success' && state !== 'failed');
-      return rows.length > 0 && open.length === 0 ? [] : [JSON.stringify(rows)];
-    });
-    const states = await query(at, `SELECT DISTINCT state FROM dag_run WHERE dag_id = '${dagId}'`);
-    expect(states, await logsOf(at, dagId)).toEqual([{ state: 'success' }]);
-  }
-
-  async function logsOf(at: LabHome, dagId = ''): Promise<string> {
-    const files = await readdir(join(at.home, 'logs'), { recursive: true, withFileTypes: true });
-    const texts = files
-      .filter((file) => file.isFile() && file.parentPath.includes(dagId))
-      .map((file) => readFile(join(file.parentPath, file.name), 'utf8'));
-    return (await Promise.all(texts)).join('\n');
-  }
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'lifeboat-bridge-live-'));
     const server = await startEmbeddedPostgres();
     stop = () => server.stop();
     sfn = await startFakeStepFunctions(TOKEN);
-    await mkdir(join(folder, 'storage'));
+    const { server: gateway, stop: stopS3 } = await startVersitygw('dr-bucket');
+    stop = () => Promise.all([server.stop(), stopS3()]);
+    s3 = {
+      AIRFLOW_VAR_DR_BACKUP_BUCKET: gateway.bucket,
+      AWS_ENDPOINT_URL_S3: gateway.url,
+      AWS_REGION: 'us-east-1',
+      AWS_ACCESS_KEY_ID: gateway.accessKey,
+      AWS_SECRET_ACCESS_KEY: gateway.secretKey,
+    };
     bridge = await installBridge('2.8.1', folder);
     source = await emptyEnvironment(server.url, folder, '2.8.1', 'bridge_source');
     target = await emptyEnvironment(server.url, folder, '2.8.1', 'bridge_target');
@@ -89,16 +68,16 @@ describe.runIf(inject('airflowRelease') === '2.8.1')('the DAGs on real scheduler
     await airflow(source, 'variables', 'set', 'greeting', 'ahoy from the source');
     await airflow(source, 'variables', 'set', 'DR_SNS_TOPIC_ARN', 'arn:of-the-source');
     await airflow(source, 'dags', 'unpause', 'hello');
-    await untilEnded(source, 'hello');
+    await untilSuccess(source, 'hello');
     await airflow(source, 'dags', 'unpause', 'backup_metadata');
-    await untilEnded(source, 'backup_metadata');
+    await untilSuccess(source, 'backup_metadata');
     await components.kill();
 
     targetRuns = await start(target, TARGET_KEY, { LIFEBOAT_SOURCE_FERNET_KEY: FERNET_KEY });
     await airflow(target, 'dags', 'unpause', 'restore_metadata');
     const conf = JSON.stringify({ task_token: TOKEN, clean: true, heartbeat_every: '1s' });
     await airflow(target, 'dags', 'trigger', 'restore_metadata', '--conf', conf);
-    await step('the restore DAG', () => untilEnded(target, 'restore_metadata'));
+    await step('the restore DAG', () => untilSuccess(target, 'restore_metadata'));
   });
 
   afterAll(async () => {
@@ -167,7 +146,7 @@ print("FOUND", Variable.get("greeting"), Variable.get("DR_SNS_TOPIC_ARN", defaul
   it('leaves a scheduler that goes on', async () => {
     targetRuns.mustRun();
     await airflow(target, 'dags', 'trigger', 'hello', '--run-id', 'after');
-    await untilEnded(target, 'hello');
+    await untilSuccess(target, 'hello');
     targetRuns.mustRun();
   });
 });

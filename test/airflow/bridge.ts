@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { run } from './run.ts';
 
 const PACKAGE = fileURLToPath(new URL('../../dags-bridge', import.meta.url));
-const LAB = process.env.AIRFLOW_LAB_HOME ?? join(homedir(), '.cache', 'airflow-lab');
-const UV = join(LAB, 'uv', 'bin', 'uv');
+export const LAB: string = process.env.AIRFLOW_LAB_HOME ?? join(homedir(), '.cache', 'airflow-lab');
+export const UV: string = join(LAB, 'uv', 'bin', 'uv');
 
 export interface Bridge {
   /** A copy of the release's virtual environment with the wheel in it. */
@@ -21,8 +21,14 @@ export interface Bridge {
 /**
  * Builds the wheel and installs it as a user would, with every version of that Airflow's environment as a constraint.
  * The environment is a copy (hard links): airflow-lab's own stays as it is.
+ *
+ * @param besides more packages that this Airflow shall have
  */
-export async function installBridge(release: string, folder: string): Promise<Bridge> {
+export async function installBridge(
+  release: string,
+  folder: string,
+  besides: readonly string[] = [],
+): Promise<Bridge> {
   if (!existsSync(join(PACKAGE, 'airflow_lifeboat/engine/dist/cli/main.js'))) {
     throw new Error('The bundled engine is missing: run npm run build:bridge first.');
   }
@@ -33,7 +39,7 @@ export async function installBridge(release: string, folder: string): Promise<Br
   const before = await freeze(python);
   const constraints = join(folder, 'constraints.txt');
   await writeFile(constraints, before.join('\n'));
-  await run(UV, ['pip', 'install', '--python', python, '--constraint', constraints, wheel]);
+  await run(UV, ['pip', 'install', '--python', python, '--constraint', constraints, wheel, ...besides]);
   const installed = (await freeze(python)).filter((line) => !before.includes(line));
   const [version = ''] = readdirSync(join(venv, 'lib'));
   return { python, sitePackages: join(venv, 'lib', version, 'site-packages'), installed };
