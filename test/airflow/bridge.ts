@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +16,7 @@ export interface Bridge {
   readonly sitePackages: string;
   /** What installing the wheel changed, by the package manager's own list. */
   readonly installed: readonly string[];
+  readonly wheelBytes: number;
 }
 
 /**
@@ -40,9 +41,10 @@ export async function installBridge(
   const constraints = join(folder, 'constraints.txt');
   await writeFile(constraints, before.join('\n'));
   await run(UV, ['pip', 'install', '--python', python, '--constraint', constraints, wheel, ...besides]);
+  const wheelBytes = statSync(wheel).size;
   const installed = (await freeze(python)).filter((line) => !before.includes(line));
   const [version = ''] = readdirSync(join(venv, 'lib'));
-  return { python, sitePackages: join(venv, 'lib', version, 'site-packages'), installed };
+  return { python, sitePackages: join(venv, 'lib', version, 'site-packages'), installed, wheelBytes };
 }
 
 async function buildWheel(folder: string): Promise<string> {
