@@ -8,7 +8,7 @@ import type { DanglingReference } from './shadow/references.ts';
 const DRILL_FORMAT = 1;
 /** A record is some kilobytes; more is something else. */
 const MAX_BYTES = 16 * 1024 * 1024;
-/** Records that are read in search of one that passed: more cost seconds on S3, and prove something too old. */
+/** Records that are read in search of one that passed: more cost seconds on S3, and prove what is too old. */
 const LOOK_BACK = 100;
 
 /** Steps of a drill, in their order. */
@@ -105,7 +105,7 @@ export interface ProvenBackup {
 export interface Drills {
   /** The newest drill, readable or not; null: there was none. */
   readonly last: LastDrill | null;
-  /** By the newest drill that passed; null: none of the last hundred did with a backup that is still there. */
+  /** Of backups that are there, the one whose own newest drill passed last; null: the last hundred have none. */
   readonly proven: ProvenBackup | null;
 }
 
@@ -126,13 +126,18 @@ export async function readDrills(
   }
   ids.sort().reverse();
   let last: LastDrill | null = null;
+  const drilled = new Set<string>();
   for (const id of ids.slice(0, LOOK_BACK)) {
     const record = await tryRecord(storage, id, signal);
     last ??= summaryOf(id, record);
-    if (record instanceof LifeboatError || record.result !== 'passed' || record.backupId === null) continue;
-    if (!isThere(record.backupId)) continue;
-    const snapshotTime = record.snapshotTime ?? new Date(backupTime(record.backupId)).toISOString();
-    return { last, proven: { backupId: record.backupId, drillId: id, snapshotTime } };
+    if (record instanceof LifeboatError || record.backupId === null) continue;
+    const { backupId, result } = record;
+    // What its newest drill says of a backup counts: it may have been damaged since an older one.
+    if (!drilled.has(backupId) && result === 'passed' && isThere(backupId)) {
+      const snapshotTime = record.snapshotTime ?? new Date(backupTime(backupId)).toISOString();
+      return { last, proven: { backupId, drillId: id, snapshotTime } };
+    }
+    drilled.add(backupId);
   }
   return { last, proven: null };
 }

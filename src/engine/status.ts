@@ -25,7 +25,7 @@ export interface StatusResult {
   readonly incomplete: readonly string[];
   /** The newest drill that this storage knows of; null: none. */
   readonly lastDrill: LastDrill | null;
-  /** What the newest drill that passed proved of a backup that is still there; null: none did. */
+  /** Of the backups that are there, the one whose own newest drill passed last; null: none did. */
   readonly provenBackup: (ProvenBackup & { readonly ageSeconds: number }) | null;
 }
 
