@@ -1,8 +1,11 @@
-import { copyFile, mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { expect } from 'vitest';
+import { loadSqlDump } from '../../src/demo/sql-dump.ts';
+import { openFixture } from '../helpers/fixtures.ts';
+import type { FixtureVersion } from '../helpers/fixtures.ts';
 import type { Bridge } from './bridge.ts';
-import { query } from './environment.ts';
+import { query, withClient } from './environment.ts';
 import { create } from './lab.ts';
 import type { LabHome } from './lab.ts';
 import { startAirflow } from './processes.ts';
@@ -11,7 +14,6 @@ import { until } from './until.ts';
 
 export interface BridgedOptions {
   readonly fernetKey: string;
-  /** DAG files, in place of airflow-lab's. */
   readonly dagFiles: readonly string[];
   readonly dagIds: readonly string[];
   readonly settings: Readonly<Record<string, string>>;
@@ -21,13 +23,17 @@ export interface BridgedOptions {
 export const readyFile = (bridge: Bridge): string =>
   join(bridge.sitePackages, 'airflow_lifeboat', 'ready', 'lifeboat_dags.py');
 
-/** An Airflow with the package in it whose scheduler runs and has read the DAGs. All are paused at first. */
+/** A new Airflow with the package in it whose scheduler runs and has read the DAGs. All are paused at first. */
 export async function startBridged(
   at: LabHome,
   bridge: Bridge,
   { fernetKey, dagFiles, dagIds, settings }: BridgedOptions,
 ): Promise<Components> {
+  await withClient(at.database, (client) =>
+    loadSqlDump(client, openFixture('fresh', at.release as FixtureVersion)),
+  );
   await create(at, {
+    onlyHome: true,
     fernetKey,
     settings: {
       PYTHONPATH: bridge.sitePackages,
@@ -36,7 +42,6 @@ export async function startBridged(
     },
   });
   const dags = join(at.home, 'dags');
-  await rm(dags, { recursive: true });
   await mkdir(dags);
   for (const file of dagFiles) await copyFile(file, join(dags, basename(file)));
   const components = startAirflow(at);
@@ -47,6 +52,10 @@ export async function startBridged(
     return dagIds.filter((id) => !parsed.has(id));
   });
   return components;
+}
+
+export async function unpause(at: LabHome, dagId: string): Promise<void> {
+  await query(at, `UPDATE dag SET is_paused = false WHERE dag_id = '${dagId}'`);
 }
 
 /** Waits until no run of the DAG is open, and fails unless the newest was a success. */

@@ -7,7 +7,7 @@ import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
 import { loadSqlDump } from '../../src/demo/sql-dump.ts';
 import { openFixture } from '../helpers/fixtures.ts';
 import { installBridge } from './bridge.ts';
-import { logsOf, startBridged, untilEnded, untilSuccess } from './bridge-airflow.ts';
+import { logsOf, startBridged, unpause, untilEnded, untilSuccess } from './bridge-airflow.ts';
 import { emptyEnvironment, query, withClient } from './environment.ts';
 import { airflow, FERNET_KEY } from './lab.ts';
 import type { LabHome } from './lab.ts';
@@ -46,11 +46,11 @@ describe.runIf(inject('airflowRelease') === '2.8.1')('the restore DAG under Cele
       await trigger(waiting);
       let found: Found | undefined;
       await until('the engine is at work', async () => {
-        await waiting.heartbeat();
+        await waiting.heartbeat().catch(async () => expect.fail(await logsOf(target, 'restore_metadata')));
         components.mustRun();
         found = findProcess(engine, 'restore');
-        const { rows } = await client.query(
-          "SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%LOCK TABLE%' AND pid <> pg_backend_pid()",
+        const { rows } = await client.query<object>(
+          "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%LOCK TABLE%' AND pid <> pg_backend_pid()",
         );
         return found !== undefined && rows.length > 0 ? [] : ['no engine'];
       });
@@ -100,7 +100,7 @@ describe.runIf(inject('airflowRelease') === '2.8.1')('the restore DAG under Cele
     });
     const alone = ['--without-mingle', '--without-gossip', '--skip-serve-logs'];
     components.add('worker', 'celery', 'worker', ...alone);
-    await airflow(target, 'dags', 'unpause', 'restore_metadata');
+    await unpause(target, 'restore_metadata');
   });
 
   afterAll(async () => {

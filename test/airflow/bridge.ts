@@ -47,6 +47,10 @@ export async function installBridge(
   return { python, sitePackages: join(venv, 'lib', version, 'site-packages'), installed, wheelBytes };
 }
 
+/** Names of what is new, with the version where it is from a registry. */
+export const addedBy = ({ installed }: Bridge): readonly string[] =>
+  installed.map((line) => line.replace(/ @ .*/, ''));
+
 async function buildWheel(folder: string): Promise<string> {
   // setuptools writes beside the sources, and two releases are tested side by side.
   const sources = join(folder, 'dags-bridge');

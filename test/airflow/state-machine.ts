@@ -1,7 +1,5 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   CreateStateMachineCommand,
@@ -11,12 +9,11 @@ import {
   StartExecutionCommand,
 } from '@aws-sdk/client-sfn';
 import { freePort } from '../helpers/free-port.ts';
-import { LAB, UV } from './bridge.ts';
-import { run } from './run.ts';
+import { installMoto } from './moto.ts';
 import { until } from './until.ts';
 
-const MOTO = '5.2.5';
-const REGION = 'eu-west-1';
+/** As versitygw has it: clients of both have one environment. */
+const REGION = 'us-east-1';
 const START_TIMEOUT_MS = 60_000;
 
 /** A state of a real state machine that waits for its token. */
@@ -158,16 +155,6 @@ async function sqs(url: string, action: string, body: object): Promise<Readonly<
   const text = await answer.text();
   if (!answer.ok) throw new Error(`${action}: ${answer.status} ${text}`);
   return text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
-}
-
-/** Kept beside the Airflows for the next run. */
-async function installMoto(): Promise<string> {
-  const venv = join(LAB, `moto-${MOTO}`);
-  const server = join(venv, 'bin', 'moto_server');
-  if (existsSync(server)) return server;
-  await run(UV, ['venv', '--clear', '--python', '3.11', venv]);
-  await run(UV, ['pip', 'install', '--python', join(venv, 'bin', 'python'), `moto[server]==${MOTO}`]);
-  return server;
 }
 
 async function untilAnswers(url: string): Promise<void> {
