@@ -113,6 +113,8 @@ function definition(queueUrl: string, heartbeatSeconds: number): object {
         Type: 'Task',
         Resource: 'arn:aws:states:::sqs:sendMessage.waitForTaskToken',
         Parameters: { QueueUrl: queueUrl, MessageBody: { 'token.$': '$$.Task.Token' } },
+        // Without it the emulator ends the state after a minute.
+        TimeoutSeconds: 3600,
         HeartbeatSeconds: heartbeatSeconds,
         Catch: [
           caught('Failure', 'Restore Failure'),
