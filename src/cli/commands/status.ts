@@ -65,7 +65,7 @@ function drillLine(last: StatusResult['lastDrill'], style: Style): string {
 /** Only where the line of the last drill does not say it. */
 function provenLines({ lastDrill, provenBackup }: StatusResult): readonly string[] {
   if (lastDrill === null) return [];
-  if (provenBackup === null) return ['! No backup is proven: no backup that is there passed its newest drill.'];
+  if (provenBackup === null) return ['! No backup is proven: none that is there passed its newest drill.'];
   if (provenBackup.drillId === lastDrill.drillId) return [];
   const { backupId, snapshotTime, ageSeconds } = provenBackup;
   const age = duration(ageSeconds);
