@@ -21,17 +21,22 @@ import { liveReleases } from './versions.ts';
 
 const TARGET_KEY = 'dGFyZ2V0dGFyZ2V0dGFyZ2V0dGFyZ2V0dGFyZ2V0dGE=';
 const HELLO = fileURLToPath(new URL('dags/lifeboat_hello.py', import.meta.url));
-const VARIABLES = `
-from airflow.models import Variable
+const SECRETS = `
+from airflow.models import Connection, Variable
+from airflow.utils.session import create_session
+with create_session() as session:
+    session.add(Connection(conn_id="of_the_source", conn_type="http", host="example.com", password="pässwörd"))
 Variable.set("greeting", "ahoy from the source")
 Variable.set("DR_SNS_TOPIC_ARN", "arn:of-the-source")
 `;
 const FOUND = `
+from airflow.hooks.base import BaseHook
 from airflow.models import DagRun, Variable, XCom
 from airflow.utils.session import create_session
 with create_session() as session:
     (run,) = session.query(DagRun).filter(DagRun.dag_id == "hello").all()
     print("FOUND", run.state, XCom.get_one(dag_id="hello", task_id="answer", run_id=run.run_id, key="return_value"))
+print("FOUND", BaseHook.get_connection("of_the_source").password)
 print("FOUND", Variable.get("greeting"), Variable.get("DR_SNS_TOPIC_ARN", default_var="no topic"))
 `;
 
@@ -95,7 +100,7 @@ describe.each(liveReleases(own, process.env.AIRFLOW_VERSIONS))('the DAGs at work
     target = await emptyEnvironment(server.url, at, release, `${name}_target`);
 
     const sourceRuns = await start(source, FERNET_KEY, { AIRFLOW_VAR_DR_BACKUP_SCHEDULE: '@once' });
-    await python(source, VARIABLES);
+    await python(source, SECRETS);
     await unpause(source, 'hello');
     await untilSuccess(source, 'hello');
     await unpause(source, 'backup_metadata');
@@ -118,7 +123,7 @@ describe.each(liveReleases(own, process.env.AIRFLOW_VERSIONS))('the DAGs at work
 
   it('brings the history and the secrets of the source', async () => {
     const found = (await python(target, FOUND)).split('\n').filter((line) => line.startsWith('FOUND'));
-    expect(found).toEqual(['FOUND success ahoy!', 'FOUND ahoy from the source no topic']);
+    expect(found).toEqual(['FOUND success ahoy!', 'FOUND pässwörd', 'FOUND ahoy from the source no topic']);
   });
 
   it("keeps its own run, and ends the backup's", async () => {
