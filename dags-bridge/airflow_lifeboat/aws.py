@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, Optional
 
 
 def client(service: str) -> Any:
@@ -11,4 +12,9 @@ def client(service: str) -> Any:
     from botocore.config import Config
 
     limits = Config(connect_timeout=5, read_timeout=10, retries={'mode': 'standard', 'max_attempts': 3})
-    return boto3.client(service, config=limits)
+    return boto3.client(service, region_name=region(), config=limits)
+
+
+def region() -> Optional[str]:
+    """boto3 reads AWS_DEFAULT_REGION alone, and the engine's SDK AWS_REGION alone; each is good for both."""
+    return os.environ.get('AWS_REGION') or os.environ.get('AWS_DEFAULT_REGION')

@@ -53,13 +53,13 @@ class FakeBoto:
             else:
                 sys.modules[name] = module
 
-    def _client(self, service: str, config: Any) -> Any:
+    def _client(self, service: str, region_name: Optional[str], config: Any) -> Any:
         assert config['connect_timeout'] < 10, 'a report must not hold its task for long'
 
         def send(**call: Any) -> None:
             if self._broken is not None:
                 raise self._broken
-            self._sent.append({'service': service, **call})
+            self._sent.append({'service': service, 'region': region_name, **call})
 
         return SimpleNamespace(send_task_failure=send, publish=send, put_metric_data=send)
 

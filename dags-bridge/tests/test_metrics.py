@@ -8,6 +8,7 @@ import unittest
 from typing import Any, Dict, List
 
 from airflow_lifeboat import backup_dag, drill_dag, restore_dag, status_dag
+from airflow_lifeboat.environment import engine_environment
 from airflow_lifeboat.errors import LifeboatError, LifeboatFailure
 from airflow_lifeboat.metrics import measured
 from tests.support import STORAGE, TOKEN, FakeBoto, context_of, environ, execute, logged
@@ -83,6 +84,14 @@ class Metrics(unittest.TestCase):
         (call,) = sent
         self.assertEqual(metrics_in([call]), {'RestoreFailures': 1})
         self.assertNotIn(TOKEN, str(call))
+
+    def test_either_variable_names_the_region_of_boto3_and_of_the_engine(self) -> None:
+        dag = backup_dag(metrics_namespace='DR')
+        for variables in ({'AWS_REGION': 'eu-west-1'}, {'AWS_DEFAULT_REGION': 'eu-west-1'}):
+            with FakeBoto() as sent, environ(**{'AWS_REGION': None, 'AWS_DEFAULT_REGION': None, **variables}):
+                failed(dag, {})
+                self.assertEqual([call['region'] for call in sent], ['eu-west-1'])
+                self.assertEqual(engine_environment(context_of(dag), None, None, {})['AWS_REGION'], 'eu-west-1')
 
     def test_without_a_namespace_nothing_is_sent(self) -> None:
         with FakeBoto() as sent:

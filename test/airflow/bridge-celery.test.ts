@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
 import { loadSqlDump } from '../../src/demo/sql-dump.ts';
 import { openFixture } from '../helpers/fixtures.ts';
-import { installBridge } from './bridge.ts';
+import { installBridge, UV } from './bridge.ts';
 import { logsOf, startBridged, unpause, untilEnded, untilSuccess } from './bridge-airflow.ts';
 import { emptyEnvironment, query, withClient } from './environment.ts';
 import { airflow, FERNET_KEY } from './lab.ts';
@@ -14,13 +14,16 @@ import type { LabHome } from './lab.ts';
 import { lifeboat } from './lifeboat.ts';
 import { findProcess, killAllAirflows, killProcess } from './processes.ts';
 import type { Components, Found } from './processes.ts';
-import { endAll } from './run.ts';
+import { watchReports } from './reports.ts';
+import type { Reports } from './reports.ts';
+import { endAll, run } from './run.ts';
 import { startEmulator } from './state-machine.ts';
 import type { Emulator, Waiting } from './state-machine.ts';
 import { until } from './until.ts';
 
 const DAG = fileURLToPath(new URL('dags/lifeboat_restore.py', import.meta.url));
-/** What the constraints of Airflow 2.8.1 have. */
+/** As MWAA has them in Airflow 2.8.1; boto3 in a folder of its own, since it wants an older urllib3. */
+const BOTO3 = 'boto3==1.33.13';
 const CELERY = ['apache-airflow-providers-celery==3.5.1', 'celery==5.3.6', 'kombu==5.3.5'];
 
 // A state machine restores into an Airflow with CeleryExecutor that is at work. Broker and results are in PostgreSQL, the
@@ -28,6 +31,7 @@ const CELERY = ['apache-airflow-providers-celery==3.5.1', 'celery==5.3.6', 'komb
 describe.runIf(inject('airflowRelease') === '2.8.1')('the restore DAG under Celery, Airflow 2.8.1', () => {
   let folder: string;
   let emulator: Emulator;
+  let reports: Reports;
   let target: LabHome;
   let components: Components;
   let stop: () => Promise<void>;
@@ -76,6 +80,7 @@ describe.runIf(inject('airflowRelease') === '2.8.1')('the restore DAG under Cele
     const server = await startEmbeddedPostgres();
     stop = () => server.stop();
     emulator = await startEmulator();
+    reports = await watchReports(emulator);
     const storage = join(folder, 'storage');
     await mkdir(storage);
     const source = await emptyEnvironment(server.url, folder, '2.8.1', 'celery_source');
@@ -83,6 +88,8 @@ describe.runIf(inject('airflowRelease') === '2.8.1')('the restore DAG under Cele
     await lifeboat(['backup', '--airflow', source.database, '--storage', storage]);
 
     const bridge = await installBridge('2.8.1', folder, CELERY);
+    const boto3 = join(folder, 'boto3');
+    await run(UV, ['pip', 'install', '--python', bridge.python, '--target', boto3, BOTO3]);
     engine = join(bridge.sitePackages, 'airflow_lifeboat');
     target = await emptyEnvironment(server.url, folder, '2.8.1', 'celery_target');
     const broker = await emptyEnvironment(server.url, folder, '2.8.1', 'celery_broker');
@@ -91,6 +98,7 @@ describe.runIf(inject('airflowRelease') === '2.8.1')('the restore DAG under Cele
       dagFiles: [DAG],
       dagIds: ['restore_metadata'],
       settings: {
+        PYTHONPATH: `${boto3}:${bridge.sitePackages}`,
         LIFEBOAT_STORAGE: storage,
         AIRFLOW__CORE__EXECUTOR: 'CeleryExecutor',
         AIRFLOW__CELERY__BROKER_URL: broker.database.replace('postgresql:', 'sqla+postgresql:'),
@@ -102,6 +110,7 @@ describe.runIf(inject('airflowRelease') === '2.8.1')('the restore DAG under Cele
         AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD: '15',
         AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL: '5',
         ...emulator.env,
+        ...reports.env,
       },
     });
     const alone = ['--without-mingle', '--without-gossip', '--skip-serve-logs'];
@@ -139,17 +148,33 @@ describe.runIf(inject('airflowRelease') === '2.8.1')('the restore DAG under Cele
     const results = await query(target, 'SELECT status FROM celery_taskmeta');
     expect(results).toEqual([{ status: 'SUCCESS' }]);
     expect(await logsOf(target)).not.toContain(waiting.token);
+    expect(await reports.metric('RestoreFailures')).toEqual({ sum: 0, count: 1 });
+    expect((await reports.metric('RestoreDuration')).sum).toBeGreaterThan(0);
+    expect(await reports.published()).toEqual([]);
   });
 
   it('kill -9 of the task: the engine rolls back and tells the state machine', async () => {
     await mark();
     const waiting = await emulator.execute(60);
     await whileAtWork(waiting, async ({ parent }) => {
+      const began = performance.now();
       killProcess(parent);
       expect((await waiting.ended()).output).toEqual({ told: 'failure' });
+      // Not because it has waited for the table for long enough.
+      expect(performance.now() - began).toBeLessThan(30_000);
     });
     expect(await untilEnded(target, 'restore_metadata')).toBe('failed');
     expect(await marks()).toEqual([{ event: 'mark' }]);
+    // By the scheduler's callback: nobody else is left to tell.
+    await until('SNS was told', async () => {
+      const [told, ...others] = await reports.published();
+      expect(others).toEqual([]);
+      if (told === undefined) return ['nothing published'];
+      expect(told.Subject).toBe('MWAA DR DAG Failure');
+      expect(JSON.parse(told.Message)).toMatchObject({ dag: 'restore_metadata', status: 'Fail' });
+      return [];
+    });
+    expect(await reports.metric('RestoreFailures')).toEqual({ sum: 1, count: 2 });
   });
 
   it('kill -9 of task and engine: the heartbeats end, and so does the state', async () => {

@@ -26,6 +26,7 @@ export interface Waiting {
 }
 
 export interface Emulator {
+  readonly url: string;
   /** Variables for a process that shall use it. */
   readonly env: Readonly<Record<string, string>>;
   /** Starts an execution, and waits until its state has handed out the token. */
@@ -61,6 +62,7 @@ export async function startEmulator(): Promise<Emulator> {
   const queueUrl = String(queue.QueueUrl);
   let count = 0;
   return {
+    url,
     env,
     execute: async (heartbeatSeconds) => {
       count += 1;
@@ -143,14 +145,18 @@ async function receiveToken(url: string, queueUrl: string): Promise<string> {
   return token;
 }
 
-/** The emulator tells its services apart by the signature's scope, and does not look at the signature. */
-async function sqs(url: string, action: string, body: object): Promise<Readonly<Record<string, unknown>>> {
+/** Calls the queue service. */
+export async function sqs(
+  url: string,
+  action: string,
+  body: object,
+): Promise<Readonly<Record<string, unknown>>> {
   const answer = await fetch(url, {
     method: 'POST',
     headers: {
       'content-type': 'application/x-amz-json-1.0',
       'x-amz-target': `AmazonSQS.${action}`,
-      authorization: `AWS4-HMAC-SHA256 Credential=test/20260101/${REGION}/sqs/aws4_request, SignedHeaders=host, Signature=0`,
+      authorization: credential('sqs'),
     },
     body: JSON.stringify(body),
   });
@@ -158,6 +164,10 @@ async function sqs(url: string, action: string, body: object): Promise<Readonly<
   if (!answer.ok) throw new Error(`${action}: ${answer.status} ${text}`);
   return text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
 }
+
+/** The emulator tells its services apart by the signature's scope, and does not look at the signature. */
+export const credential = (service: string): string =>
+  `AWS4-HMAC-SHA256 Credential=test/20260101/${REGION}/${service}/aws4_request, SignedHeaders=host, Signature=0`;
 
 async function untilAnswers(url: string): Promise<void> {
   const end = performance.now() + START_TIMEOUT_MS;
