@@ -6,7 +6,7 @@ import { createMessageWalker } from './copy-messages.ts';
 import type { Throttle } from './throttle.ts';
 
 /** Large enough that compression and hashing are called a few hundred times a part, small enough to keep in hand. */
-const BLOCK_BYTES = 512 * 1024;
+const BLOCK_BYTES = 1024 * 1024;
 /** Blocks that may wait for the consumer; beyond it the socket is paused, and so the server. */
 const MAX_WAITING = 2;
 /** A timer is not more exact than this; what is owed adds up until it is worth one. */
