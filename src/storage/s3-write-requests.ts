@@ -55,7 +55,9 @@ export async function sendCreate({ connection, target, params }: Write): Promise
   // Without the signal: broken off, it may have been carried out all the same, and nobody would know the upload's id.
   const { UploadId } = await connection.request(
     (client, abortSignal) =>
-      client.send(new CreateMultipartUploadCommand({ ...params, ChecksumAlgorithm: 'CRC32' }), { abortSignal }),
+      client.send(new CreateMultipartUploadCommand({ ...params, ChecksumAlgorithm: 'CRC32' }), {
+        abortSignal,
+      }),
     { doing: `write ${target.key}` },
   );
   if (UploadId === undefined) throw strange(target, 'an upload without an id');
