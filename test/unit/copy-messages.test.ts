@@ -13,7 +13,7 @@ function message(type: string, payload: string | Buffer): Buffer {
 /** What a walker told, in its order. Data is joined: how it is cut is its own affair. */
 function walk(stream: Buffer, cuts: readonly number[]): { told: string[]; left: Buffer } {
   const told: string[] = [];
-  let stopped = false;
+  let stopped = false as boolean;
   const walker = createMessageWalker({
     data: (bytes) => {
       const last = told.at(-1);
@@ -98,8 +98,9 @@ describe('walking the messages of a COPY', () => {
       other: () => true,
     });
     const stream = Buffer.concat([message('d', 'first\n'), message('d', huge), message('d', 'last\n')]);
-    for (let from = 0; from < stream.length; from += 65_536)
+    for (let from = 0; from < stream.length; from += 65_536) {
       walker(Buffer.from(stream.subarray(from, from + 65_536)));
+    }
     expect(Buffer.concat(pieces)).toEqual(
       Buffer.concat([Buffer.from('first\n'), huge, Buffer.from('last\n')]),
     );
