@@ -1,4 +1,5 @@
 import type { AwsCredentialIdentityProvider } from '@smithy/types';
+import { LifeboatError, toError } from '../errors.ts';
 
 export interface UnsignedRequest {
   readonly method: string;
@@ -15,7 +16,8 @@ export interface SignerOptions {
   readonly service: string;
   readonly region: string;
   readonly credentials: AwsCredentialIdentityProvider;
-  readonly now: () => Date;
+  /** Absent: the signer's own clock. */
+  readonly now?: (() => Date) | undefined;
 }
 
 /** The headers to send, signature and host included. */
@@ -33,20 +35,25 @@ export async function createSigner(options: SignerOptions): Promise<Signer> {
   // applyChecksum would sign an x-amz-content-sha256 header as well, which botocore does only for S3.
   const signer = new SignatureV4({ service, region, credentials, sha256: Sha256, applyChecksum: false });
   return async ({ method, origin, path, headers, body }) => {
-    const signed = await signer.sign(
-      {
-        method,
-        protocol: origin.protocol,
-        hostname: origin.hostname,
-        path,
-        query: {},
-        headers: { ...headers, host: origin.host },
-        body,
-      },
-      { signingDate: now() },
-    );
-    return signed.headers;
+    const { protocol, hostname, host } = origin;
+    const request = { method, protocol, hostname, path, query: {}, headers: { ...headers, host }, body };
+    try {
+      const signed = await signer.sign(request, now === undefined ? {} : { signingDate: now() });
+      return signed.headers;
+    } catch (thrown) {
+      throw unsigned(service, thrown);
+    }
   };
+}
+
+/** Never the provider's own message: it may quote what it read. */
+function unsigned(service: string, thrown: unknown): LifeboatError {
+  const { name } = toError(thrown);
+  const reason = name === 'CredentialsProviderError' ? 'no AWS credentials were found' : name;
+  return new LifeboatError('failed', `The request to ${service} cannot be signed: ${reason}.`, {
+    next: 'Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role.',
+    details: { code: name },
+  });
 }
 
 /** Environment, shared files, web identity, container and instance: what every AWS SDK looks at, in that order. */

@@ -9,8 +9,8 @@ import { openWebLogin } from './mwaa-web.ts';
 import type { Transport } from './transport.ts';
 
 export interface OpenRestOptions extends Omit<ClientOptions, 'transport'> {
-  /** Signatures are dated. */
-  readonly now: () => Date;
+  /** Signatures are dated; absent: by the machine's clock. */
+  readonly now?: () => Date;
 }
 
 /** Connects to Airflow's API by the way that the address names. The caller closes what it gets. */
@@ -35,7 +35,7 @@ export function mwaaEndpoint(region: string): URL {
 /** Room around Airflow's own 6 MB for the envelope that they come in. */
 const ENVELOPE_BYTES = 1024 * 1024;
 
-async function openTransport(address: RestAddress, now: () => Date): Promise<Transport> {
+async function openTransport(address: RestAddress, now: (() => Date) | undefined): Promise<Transport> {
   if (address.kind === 'http') return createHttpTransport(address);
   const { environment, region, via, endpoint = mwaaEndpoint(region) } = address;
   const place: MwaaPlace = { environment, region, name: `mwaa://${environment} (${region})` };

@@ -1,0 +1,141 @@
+import type { RestListName } from '../versions/rest.ts';
+import { bulkError, sendBulk } from './bulk.ts';
+import type { RestClient } from './client.ts';
+import { isRestError, RestError } from './errors.ts';
+import { allRows, pages, type Page, type Row } from './pages.ts';
+import { restPath } from './path.ts';
+import type { RestRequest } from './transport.ts';
+
+export interface ListOptions {
+  /** Passed through: filters, fields, whatever this version of Airflow takes. */
+  readonly query?: RestRequest['query'];
+}
+
+export interface UpdateOptions extends ListOptions {
+  /** Names of the fields to write. Absent: those that are given. */
+  readonly updateMask?: readonly string[];
+}
+
+/** Variables, connections and pools: things with a name that people choose. */
+export interface NamedResource<Given extends Row, Found extends Row> {
+  list(options?: ListOptions): Promise<readonly Found[]>;
+  pages(options?: ListOptions): AsyncGenerator<Page, void, undefined>;
+  /** Undefined: there is none of this name. */
+  get(name: string): Promise<Found | undefined>;
+  /** Fails when there is one of this name. */
+  create(given: Given): Promise<Found>;
+  /** Fails when there is none of this name. */
+  update(name: string, fields: Partial<Given>, options?: UpdateOptions): Promise<Found>;
+  /** True: it was there. */
+  delete(name: string): Promise<boolean>;
+}
+
+export interface NamedSpec {
+  readonly list: Extract<RestListName, 'variables' | 'connections' | 'pools'>;
+  /** Field of the name. */
+  readonly key: string;
+  /** Fields that Airflow wants to see in every PATCH, with what is sent for them when they are not among the written. */
+  readonly filler?: Row;
+}
+
+export function createNamedResource<Given extends Row, Found extends Row>(
+  client: RestClient,
+  { list, key, filler = {} }: NamedSpec,
+): NamedResource<Given, Found> {
+  const listing = client.dialect.lists[list];
+  const root = listing.path;
+  const one = (name: string): string => restPath(`${root}/{name}`, { name });
+  const listingOf = ({ query }: ListOptions = {}): typeof listing =>
+    query === undefined ? listing : { ...listing, query: { ...listing.query, ...(query as typeof listing.query) } };
+
+  async function get(name: string): Promise<Found | undefined> {
+    const path = one(name);
+    if (!fits(client, path)) return find(name);
+    try {
+      return (await client.send({ method: 'GET', path })).body as Found;
+    } catch (thrown) {
+      if (isRestError(thrown, 404)) return undefined;
+      throw thrown;
+    }
+  }
+
+  /** Through the list, which has no long paths. */
+  async function find(name: string): Promise<Found | undefined> {
+    for await (const page of pages(client, listing)) {
+      const row = page.rows.find((candidate) => candidate[key] === name);
+      if (row !== undefined) return row as Found;
+    }
+    return undefined;
+  }
+
+  /** In one request to the collection, for names that do not fit into a path. */
+  async function byBulk(action: Parameters<typeof sendBulk>[2][number], path: string): Promise<void> {
+    if (!client.dialect.bulk) throw tooLong(client, path);
+    const [error] = (await sendBulk(client, root, [action])).errors;
+    if (error !== undefined) throw bulkError(client, root, error);
+  }
+
+  return {
+    list: async (options) => (await allRows(client, listingOf(options))) as readonly Found[],
+    pages: (options) => pages(client, listingOf(options)),
+    get,
+    async create(given) {
+      // v1 writes over a variable that is there already, and says nothing.
+      if (list === 'variables' && client.dialect.variablesOverwritten) {
+        const name = String(given[key]);
+        if ((await get(name)) !== undefined) throw exists(client, root, name);
+      }
+      return (await client.send({ method: 'POST', path: root, body: given })).body as Found;
+    },
+    async update(name, fields, { updateMask = Object.keys(fields), query = {} } = {}) {
+      const path = one(name);
+      if (!fits(client, path)) {
+        const body = { ...fields, [key]: name };
+        await byBulk({ action: 'update', entities: [body], action_on_non_existence: 'fail' }, path);
+        return body as unknown as Found;
+      }
+      const answer = await client.send({
+        method: 'PATCH',
+        path,
+        query: { update_mask: maskOf(client, updateMask), ...query },
+        body: { ...filler, [key]: name, ...fields },
+      });
+      return answer.body as Found;
+    },
+    async delete(name) {
+      const path = one(name);
+      try {
+        if (fits(client, path)) await client.send({ method: 'DELETE', path });
+        else await byBulk({ action: 'delete', entities: [name], action_on_non_existence: 'fail' }, path);
+        return true;
+      } catch (thrown) {
+        if (isRestError(thrown, 404)) return false;
+        throw thrown;
+      }
+    },
+  };
+}
+
+/** As this version takes it: a,b or the parameter once for each. */
+export function maskOf({ dialect }: RestClient, fields: readonly string[]): string | readonly string[] {
+  return dialect.updateMask === 'commas' ? fields.join(',') : fields;
+}
+
+export function fits({ limits }: RestClient, path: string): boolean {
+  return limits.pathLength === undefined || path.length <= limits.pathLength;
+}
+
+export function tooLong({ name, limits }: RestClient, path: string): RestError {
+  return new RestError(
+    `${path} has ${path.length} characters, ${name} takes ${limits.pathLength ?? 0}, and this version of Airflow has no other way to it.`,
+    { code: 'path-too-long', next: 'Add &via=web to the mwaa:// URL: the web login has no such limit.' },
+  );
+}
+
+function exists(client: RestClient, root: string, name: string): RestError {
+  return new RestError(`${client.name} has ${name} in ${root} already.`, {
+    code: 'answer',
+    status: 409,
+    next: 'Update it instead.',
+  });
+}
