@@ -13,9 +13,10 @@ const MAY_IMPORT = {
   secrets: [],
   aws: [],
   versions: ['tables'],
-  engine: ['tables', 'versions', 'storage', 'db', 'secrets'],
+  rest: ['versions', 'secrets', 'aws'],
+  engine: ['tables', 'versions', 'storage', 'db', 'rest', 'secrets'],
   demo: ['tables', 'versions', 'storage', 'db', 'secrets', 'engine'],
-  cli: ['tables', 'versions', 'storage', 'db', 'secrets', 'engine', 'demo', 'aws', 'config.ts'],
+  cli: ['tables', 'versions', 'storage', 'db', 'secrets', 'engine', 'demo', 'aws', 'rest', 'config.ts'],
 };
 
 const LAYERS = Object.keys(MAY_IMPORT);
