@@ -60,6 +60,12 @@ const MISTAKES: readonly (readonly [line: string, says: RegExp])[] = [
   ['prune --storage STORAGE --keep-last 1 --min-backups 0', /--min-backups needs a whole number/],
   ['prune --storage STORAGE --keep-within soon', /--keep-within is not a duration/],
   ['doctor', /nothing to check/],
+  ['rest', /rest needs a METHOD and a PATH/],
+  ['rest GET /x', /No Airflow environment is named/],
+  [
+    'backup --storage STORAGE --airflow https://u:hush@h',
+    /names Airflow's REST API[^]*metadata database alone/,
+  ],
 ];
 
 describe.each(MISTAKES)('lifeboat %s', (line, says) => {
