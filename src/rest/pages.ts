@@ -152,7 +152,8 @@ function pageRequest({ path, query, form, orderBy }: Listing, offset: number, li
     const body = { ...form, ...order, page_offset: offset, page_limit: limit };
     return { method: 'POST', path, body, repeatable: true, ...(query === undefined ? {} : { query }) };
   }
-  return { method: 'GET', path, query: { ...query, order_by: orderBy, limit, offset } };
+  // An order of the caller's own goes before; limit and offset are the pager's.
+  return { method: 'GET', path, query: { order_by: orderBy, ...query, limit, offset } };
 }
 
 function readPage(client: RestClient, listing: Listing, { body, bytes }: RestAnswer): Page {

@@ -50,7 +50,7 @@ describe.each(['2.10.3', '3.0.6'])('Airflow %s', (version) => {
     await airflow.pools.update('small', { slots: 3, description: 'more' });
     expect(await airflow.pools.get('small')).toMatchObject({ slots: 3, description: 'more' });
     await airflow.pools.list({ query: { order_by: '-name' } });
-    expect(fake.calls.at(-1)?.query.getAll('order_by')).toEqual(['id']);
+    expect(fake.calls.at(-1)?.query.getAll('order_by')).toEqual(['-name']);
   });
 
   test('a run: trigger, get, list, patch, clear, delete', async () => {
