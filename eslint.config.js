@@ -118,7 +118,7 @@ export default defineConfig(
     rules: { 'no-restricted-globals': ['error', NO_PROCESS, NO_CONSOLE] },
   },
   {
-    files: ['test/**/*.ts', 'scripts/**', 'bench/**', '*.ts'],
+    files: ['test/**/*.ts', 'scripts/**', 'bench/**', 'examples/**', '*.ts'],
     rules: {
       // Tests assert what they index: `rows[0]!` fails as loudly as a check would.
       '@typescript-eslint/no-non-null-assertion': 'off',

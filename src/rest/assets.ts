@@ -26,7 +26,7 @@ export function createAssets(client: RestClient): Assets {
     (await allRows(client, {
       ...lists.assets,
       query: { ...lists.assets.query, ...options.query },
-    })) as unknown as readonly AirflowAsset[];
+    })) as readonly AirflowAsset[];
   // Pattern characters of a URI match themselves too, so nothing that is looked for stays out.
   const find = async (uri: string): Promise<AirflowAsset | undefined> =>
     (await all({ query: { uri_pattern: uri } })).find((asset) => asset.uri === uri);
@@ -38,7 +38,7 @@ export function createAssets(client: RestClient): Assets {
       (await allRows(client, {
         ...lists.assetEvents,
         ...(query === undefined ? {} : { query }),
-      })) as unknown as readonly AirflowAssetEvent[],
+      })) as readonly AirflowAssetEvent[],
     async createEvent({ uri, extra = {} }) {
       if (!client.offers('createAssetEvent')) {
         throw new RestError(`Airflow ${client.airflow} cannot create events of datasets through its API.`, {

@@ -1,7 +1,7 @@
 import type { RestClient } from './client.ts';
 import { isRestError, RestError } from './errors.ts';
 import { fits, type ListOptions } from './named.ts';
-import { allRows, type Row } from './pages.ts';
+import { allRows } from './pages.ts';
 import { restPath } from './path.ts';
 import type { AirflowDag } from './records.ts';
 
@@ -15,7 +15,10 @@ export interface Dags {
 export function createDags(client: RestClient): Dags {
   const listing = client.dialect.lists.dags;
   const list = async ({ query }: ListOptions = {}): Promise<readonly AirflowDag[]> =>
-    (await allRows(client, { ...listing, query: { ...listing.query, ...query } })) as readonly Row[] as AirflowDag[];
+    (await allRows(client, {
+      ...listing,
+      query: { ...listing.query, ...query },
+    })) as readonly AirflowDag[];
 
   /** By a pattern, which stands in the query: the server looks for it anywhere in the id, and without regard to case. */
   const like = (dagId: string): Promise<readonly AirflowDag[]> => list({ query: { dag_id_pattern: dagId } });

@@ -43,7 +43,7 @@ export interface Exchange {
 /** With a second try within the window of the first, a dead server is an error within 30 s. */
 const CONNECT_TIMEOUT = 8_000;
 /** Airflow counts large tables for a page's total_entries; MWAA gives up after 10 s by itself. */
-const SILENCE_TIMEOUT = 30_000;
+const SILENCE_TIMEOUT = 25_000;
 /** A page of rows is a few hundred kB; a server that sends this is no Airflow. */
 const ANSWER_BYTES = 256 * 1024 * 1024;
 
@@ -91,10 +91,14 @@ async function exchange(
       ...(agent === undefined ? {} : { agent }),
     });
     let connected = false;
-    let timer: NodeJS.Timeout;
+    let timer: NodeJS.Timeout | undefined;
+    let silence: Error | undefined;
     const wait = (milliseconds: number): void => {
       clearTimeout(timer);
-      timer = setTimeout(() => sent.destroy(new Silence(milliseconds)), milliseconds);
+      timer = setTimeout(() => {
+        silence = new Error(`no answer within ${milliseconds / 1000} s`);
+        sent.destroy(silence);
+      }, milliseconds);
     };
     const onAbort = (): void => {
       if (signal !== undefined) sent.destroy(interruption(signal));
@@ -106,7 +110,9 @@ async function exchange(
     const fail = (thrown: unknown): void => {
       end();
       sent.destroy();
-      reject(signal?.aborted === true ? interruption(signal) : failure(thrown, connected, request, options));
+      // In the middle of a body Node tells of a cut connection, whoever cut it.
+      const why = silence ?? thrown;
+      reject(signal?.aborted === true ? interruption(signal) : failure(why, connected, request, options));
     };
     wait(options.connectMs ?? CONNECT_TIMEOUT);
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -151,15 +157,6 @@ async function read(
   if (!response.complete) throw new Error('the connection was cut');
   const text = Buffer.concat(chunks).toString('utf8');
   return { status: response.statusCode ?? 0, headers: response.headers, text, bytes };
-}
-
-class Silence extends Error {
-  readonly milliseconds: number;
-
-  constructor(milliseconds: number) {
-    super(`no answer within ${milliseconds / 1000} s`);
-    this.milliseconds = milliseconds;
-  }
 }
 
 const REASONS: Readonly<Record<string, string>> = {

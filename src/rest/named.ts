@@ -2,7 +2,7 @@ import type { RestListName } from '../versions/rest.ts';
 import { bulkError, sendBulk } from './bulk.ts';
 import type { RestClient } from './client.ts';
 import { isRestError, RestError } from './errors.ts';
-import { allRows, pages, type Page, type Row } from './pages.ts';
+import { allRows, pages, type Listing, type Page, type Row } from './pages.ts';
 import { restPath } from './path.ts';
 import type { RestRequest } from './transport.ts';
 
@@ -45,8 +45,10 @@ export function createNamedResource<Given extends Row, Found extends Row>(
   const listing = client.dialect.lists[list];
   const root = listing.path;
   const one = (name: string): string => restPath(`${root}/{name}`, { name });
-  const listingOf = ({ query }: ListOptions = {}): typeof listing =>
-    query === undefined ? listing : { ...listing, query: { ...listing.query, ...(query as typeof listing.query) } };
+  const listingOf = ({ query }: ListOptions = {}): Listing => ({
+    ...listing,
+    query: { ...listing.query, ...query },
+  });
 
   async function get(name: string): Promise<Found | undefined> {
     const path = one(name);

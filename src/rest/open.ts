@@ -1,3 +1,4 @@
+import type { AwsCredentialIdentityProvider } from '@smithy/types';
 import { createSigner, defaultCredentials } from '../aws/sigv4.ts';
 import type { RestAddress } from './address.ts';
 import { type ClientOptions, openClient, type RestClient } from './client.ts';
@@ -11,11 +12,13 @@ import type { Transport } from './transport.ts';
 export interface OpenRestOptions extends Omit<ClientOptions, 'transport'> {
   /** Signatures are dated; absent: by the machine's clock. */
   readonly now?: () => Date;
+  /** Of MWAA: whoever else should sign, such as a role of another account. Absent: the SDK's default chain. */
+  readonly awsCredentials?: AwsCredentialIdentityProvider;
 }
 
 /** Connects to Airflow's API by the way that the address names. The caller closes what it gets. */
 export async function openRest(address: RestAddress, options: OpenRestOptions): Promise<RestClient> {
-  const transport = await openTransport(address, options.now);
+  const transport = await openTransport(address, options);
   try {
     return await openClient({ ...options, transport });
   } catch (error) {
@@ -35,14 +38,17 @@ export function mwaaEndpoint(region: string): URL {
 /** Room around Airflow's own 6 MB for the envelope that they come in. */
 const ENVELOPE_BYTES = 1024 * 1024;
 
-async function openTransport(address: RestAddress, now: (() => Date) | undefined): Promise<Transport> {
+async function openTransport(
+  address: RestAddress,
+  { now, awsCredentials }: OpenRestOptions,
+): Promise<Transport> {
   if (address.kind === 'http') return createHttpTransport(address);
   const { environment, region, via, endpoint = mwaaEndpoint(region) } = address;
   const place: MwaaPlace = { environment, region, name: `mwaa://${environment} (${region})` };
   const sign = await createSigner({
     service: 'airflow',
     region,
-    credentials: await defaultCredentials(),
+    credentials: awsCredentials ?? (await defaultCredentials()),
     now,
   });
   if (via === 'invoke') {
