@@ -114,6 +114,7 @@ async function findVersion(
   ask: (api: ApiVersion, anonymous: boolean) => Promise<RestAnswer>,
 ): Promise<string> {
   let refusal: unknown;
+  let closed: RestError | undefined;
   for (const api of ['v2', 'v1'] as const) {
     try {
       const answer = await ask(api, true).catch((thrown: unknown) => {
@@ -122,10 +123,14 @@ async function findVersion(
       });
       return versionOf(name, answer);
     } catch (thrown) {
-      if (!isRestError(thrown) || !leadsOn(thrown)) throw thrown;
+      if (!isRestError(thrown)) throw thrown;
+      // A proxy may close what is not there as well: of 2.x it closes v2.
+      if (CLOSED.includes(thrown.status)) closed ??= thrown;
+      else if (!leadsOn(thrown)) throw thrown;
       refusal = thrown;
     }
   }
+  if (closed !== undefined) throw closed;
   throw new RestError(`There is no REST API of Airflow at ${name}.`, {
     code: 'not-airflow',
     next: 'Name the root of Airflow’s web server (2.x) or API server (3.x), with the path before /api if there is one.',
