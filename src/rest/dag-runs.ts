@@ -126,7 +126,8 @@ export function createDagRuns(client: RestClient): DagRuns {
     pages: runPages,
     patch,
     clear: (dagId, runId, { dryRun = false } = {}) =>
-      send({ method: 'POST', path: one(dagId, runId, '/clear'), body: { dry_run: dryRun }, repeatable: true }),
+      // Cleared twice, what has begun again in between is stopped and begun once more.
+      send({ method: 'POST', path: one(dagId, runId, '/clear'), body: { dry_run: dryRun }, repeatable: dryRun }),
     async delete(dagId, runId) {
       try {
         await send({ method: 'DELETE', path: one(dagId, runId) });
