@@ -62,7 +62,7 @@ const COMMON = {
   dagRuns: list('/dags/~/dagRuns', 'dag_runs', 'id', ['dag_id', 'dag_run_id']),
 };
 
-const V1: RestDialect = Object.freeze({
+const V1: RestDialect = Object.freeze<RestDialect>({
   api: 'v1',
   updateMask: 'commas',
   bulk: false,
@@ -81,7 +81,7 @@ const V1: RestDialect = Object.freeze({
   since: { createAssetEvent: '2.9', tries: '2.10', writeXcom: '3.0' },
 });
 
-const V2: RestDialect = Object.freeze({
+const V2: RestDialect = Object.freeze<RestDialect>({
   api: 'v2',
   updateMask: 'repeated',
   bulk: true,
