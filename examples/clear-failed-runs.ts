@@ -14,7 +14,10 @@ export async function clearFailedRuns(
   try {
     const cleared: string[] = [];
     // Listed to the end first: a run that is cleared leaves the list of the failed.
-    for (const { dag_id: dagId, dag_run_id: runId } of await airflow.dagRuns.list({ dagIds, states: ['failed'] })) {
+    for (const { dag_id: dagId, dag_run_id: runId } of await airflow.dagRuns.list({
+      dagIds,
+      states: ['failed'],
+    })) {
       await airflow.dagRuns.patch(dagId, runId, { note });
       await airflow.dagRuns.clear(dagId, runId);
       cleared.push(`${dagId}/${runId}`);

@@ -23,7 +23,12 @@ export async function copyVariables(
     throw error;
   });
   try {
-    const outcome = { created: [] as string[], updated: [] as string[], deleted: [] as string[], hidden: [] as string[] };
+    const outcome = {
+      created: [] as string[],
+      updated: [] as string[],
+      deleted: [] as string[],
+      hidden: [] as string[],
+    };
     const wanted = await source.variables.list();
     for (const { key, value, description } of wanted) {
       if (value === null || value.includes('***')) {

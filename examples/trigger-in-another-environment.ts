@@ -16,7 +16,10 @@ export interface Trigger {
  * For a role of another account give `awsCredentials`, such as fromTemporaryCredentials of @aws-sdk/credential-providers:
  * the role is there, in B's account, and trusts the caller's.
  */
-export async function triggerElsewhere(trigger: Trigger, options: OpenAirflowOptions = {}): Promise<AirflowDagRun> {
+export async function triggerElsewhere(
+  trigger: Trigger,
+  options: OpenAirflowOptions = {},
+): Promise<AirflowDagRun> {
   const airflow = await openAirflow(trigger.environment, options);
   try {
     const { dagId, runId, conf } = trigger;
@@ -30,7 +33,12 @@ export async function triggerElsewhere(trigger: Trigger, options: OpenAirflowOpt
 if (import.meta.url === `file://${process.argv[1] ?? ''}`) {
   const [, , environment = '', dagId = '', conf = '{}'] = process.argv;
   const run = await triggerElsewhere(
-    { environment, dagId, runId: `from-elsewhere-${String(Date.now())}`, conf: JSON.parse(conf) as Record<string, unknown> },
+    {
+      environment,
+      dagId,
+      runId: `from-elsewhere-${String(Date.now())}`,
+      conf: JSON.parse(conf) as Record<string, unknown>,
+    },
     { env: process.env },
   );
   console.log(`${run.dag_id} ${run.dag_run_id} is ${run.state}`);

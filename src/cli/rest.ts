@@ -3,10 +3,7 @@ import type { RestClient } from '../rest/client.ts';
 import type { CommandInput } from './command.ts';
 
 /** Connects to the API that --airflow or LIFEBOAT_AIRFLOW names, and closes it whatever happens. */
-export async function withRest<T>(
-  input: CommandInput,
-  work: (client: RestClient) => Promise<T>,
-): Promise<T> {
+export async function withRest<T>(input: CommandInput, work: (client: RestClient) => Promise<T>): Promise<T> {
   const { args, host, report, signal } = input;
   const { isRestUrl, parseRestAddress } = await import('../rest/address.ts');
   const url = args.text('airflow') ?? host.env.LIFEBOAT_AIRFLOW ?? '';
@@ -14,7 +11,9 @@ export async function withRest<T>(
     throw new LifeboatError(
       'usage',
       url === '' ? 'No Airflow environment is named.' : 'The environment is not one with a REST API.',
-      { next: 'Give --airflow https://airflow.example.com or mwaa://NAME?region=REGION, or set LIFEBOAT_AIRFLOW.' },
+      {
+        next: 'Give --airflow https://airflow.example.com or mwaa://NAME?region=REGION, or set LIFEBOAT_AIRFLOW.',
+      },
     );
   }
   const address = parseRestAddress(url, host.env);

@@ -50,8 +50,11 @@ function parseHttp(text: string, env: Environment): RestAddress {
 }
 
 function credentialsOf(url: URL, env: Environment): RestCredentials {
-  const user = decode(url.username) || env.LIFEBOAT_REST_USER || '';
-  const password = decode(url.password) || env.LIFEBOAT_REST_PASSWORD || '';
+  // Of a variable that is set to nothing, the same is meant as of one that is not set.
+  const [user, password] = [
+    url.username === '' ? (env.LIFEBOAT_REST_USER ?? '') : decode(url.username),
+    url.password === '' ? (env.LIFEBOAT_REST_PASSWORD ?? '') : decode(url.password),
+  ];
   const token = env.LIFEBOAT_REST_TOKEN ?? '';
   // A user in the URL was written for this one; a token in a variable may be left from another.
   if (token !== '' && url.username === '') return { kind: 'token', token };
@@ -60,7 +63,10 @@ function credentialsOf(url: URL, env: Environment): RestCredentials {
     throw usage('LIFEBOAT_REST_PASSWORD is set, and no user is named.', 'Set LIFEBOAT_REST_USER too.');
   }
   if (password === '') {
-    throw usage(`The user ${user} of Airflow has no password.`, 'Set LIFEBOAT_REST_PASSWORD, or LIFEBOAT_REST_TOKEN.');
+    throw usage(
+      `The user ${user} of Airflow has no password.`,
+      'Set LIFEBOAT_REST_PASSWORD, or LIFEBOAT_REST_TOKEN.',
+    );
   }
   return { kind: 'password', user, password };
 }
@@ -69,7 +75,10 @@ function decode(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    throw usage('User or password of the URL is not percent-encoded.', 'Write % as %25, @ as %40, : as %3A, / as %2F.');
+    throw usage(
+      'User or password of the URL is not percent-encoded.',
+      'Write % as %25, @ as %40, : as %3A, / as %2F.',
+    );
   }
 }
 

@@ -37,7 +37,11 @@ export function airflowOf(client: RestClient): Airflow {
   return {
     client,
     variables: createNamedResource(client, { list: 'variables', key: 'key', filler: { value: '' } }),
-    connections: createNamedResource(client, { list: 'connections', key: 'connection_id', filler: { conn_type: '' } }),
+    connections: createNamedResource(client, {
+      list: 'connections',
+      key: 'connection_id',
+      filler: { conn_type: '' },
+    }),
     pools: createNamedResource(client, { list: 'pools', key: 'name' }),
     dags: createDags(client),
     dagRuns: createDagRuns(client),

@@ -49,7 +49,8 @@ export function createAssets(client: RestClient): Assets {
       }
       const named = assets.eventNames === 'uri' ? { dataset_uri: uri } : { asset_id: await idOf(uri) };
       const path = `${assets.root}/events`;
-      return (await client.send({ method: 'POST', path, body: { ...named, extra } })).body as AirflowAssetEvent;
+      return (await client.send({ method: 'POST', path, body: { ...named, extra } }))
+        .body as AirflowAssetEvent;
     },
   };
 

@@ -35,7 +35,11 @@ export function createAuthority(credentials: RestCredentials, options: Authority
       return { headers: () => Promise.resolve({}), renew: () => false, secrets: () => [] };
     case 'token': {
       const headers = bearer(credentials.token);
-      return { headers: () => Promise.resolve(headers), renew: () => false, secrets: () => [credentials.token] };
+      return {
+        headers: () => Promise.resolve(headers),
+        renew: () => false,
+        secrets: () => [credentials.token],
+      };
     }
     case 'password':
       return passwordAuthority(credentials.user, credentials.password, options);

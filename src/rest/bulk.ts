@@ -48,7 +48,9 @@ export async function sendBulk(
   const done = (action: BulkAction['action']): readonly string[] => stringsOf(of(action).success);
   return {
     done: { create: done('create'), update: done('update'), delete: done('delete') },
-    errors: (['create', 'update', 'delete'] as const).flatMap((action) => errorsOf(action, of(action).errors)),
+    errors: (['create', 'update', 'delete'] as const).flatMap((action) =>
+      errorsOf(action, of(action).errors),
+    ),
   };
 }
 
@@ -63,7 +65,7 @@ function errorsOf(action: BulkAction['action'], errors: unknown): readonly BulkI
   if (!Array.isArray(errors)) return [];
   return errors.map((entry) => {
     const { error, detail, status_code: status } = fieldsOf(entry);
-    const message = [error, detail].find((words) => typeof words === 'string') as string | undefined;
+    const message = [error, detail].find((words): words is string => typeof words === 'string');
     return {
       action,
       message: message ?? 'without a reason.',

@@ -64,7 +64,8 @@ export async function openClient(options: ClientOptions): Promise<RestClient> {
           return transport.send(request, { api, ...(anonymous === true ? { anonymous } : {}), signal });
         }, signal),
       {
-        policy: attempts === undefined ? policy : { ...policy, attempts: Math.min(attempts, policy.attempts) },
+        policy:
+          attempts === undefined ? policy : { ...policy, attempts: Math.min(attempts, policy.attempts) },
         repeatable: isRepeatable(request),
         signal,
         ...(random === undefined ? {} : { random }),
@@ -143,7 +144,8 @@ function leadsOn({ code, status }: RestError): boolean {
 }
 
 function versionOf(name: string, { body }: RestAnswer): string {
-  const version: unknown = typeof body === 'object' && body !== null ? Reflect.get(body, 'version') : undefined;
+  const version: unknown =
+    typeof body === 'object' && body !== null ? Reflect.get(body, 'version') : undefined;
   if (typeof version === 'string' && /^\d+\.\d+/.test(version)) return version;
   throw new RestError(`${name} does not say which Airflow it is.`, { code: 'not-airflow' });
 }

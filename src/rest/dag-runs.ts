@@ -1,6 +1,7 @@
 import type { RestClient } from './client.ts';
 import { isRestError } from './errors.ts';
-import { fits, type ListOptions, tooLong } from './named.ts';
+import type { ListOptions } from './named.ts';
+import { fits, getOne, deleteOne, tooLong } from './one.ts';
 import { pages, type Page, type Row } from './pages.ts';
 import { restPath } from './path.ts';
 import type { AirflowDagRun, DagRunState } from './records.ts';
@@ -32,7 +33,12 @@ export interface DagRuns {
   list(filter?: RunFilter): Promise<readonly AirflowDagRun[]>;
   pages(filter?: RunFilter): AsyncGenerator<Page, void, undefined>;
   /** Airflow takes success, failed and queued; its tasks follow. */
-  patch(dagId: string, runId: string, change: RunChange, query?: RestRequest['query']): Promise<AirflowDagRun>;
+  patch(
+    dagId: string,
+    runId: string,
+    change: RunChange,
+    query?: RestRequest['query'],
+  ): Promise<AirflowDagRun>;
   /** Its tasks run again. */
   clear(dagId: string, runId: string, options?: { readonly dryRun?: boolean }): Promise<unknown>;
   delete(dagId: string, runId: string): Promise<boolean>;
@@ -71,12 +77,7 @@ export function createDagRuns(client: RestClient): DagRuns {
       }
       return undefined;
     }
-    try {
-      return (await client.send({ method: 'GET', path })).body as AirflowDagRun;
-    } catch (thrown) {
-      if (isRestError(thrown, 404)) return undefined;
-      throw thrown;
-    }
+    return (await getOne(client, path)) as AirflowDagRun | undefined;
   }
 
   async function send(request: RestRequest): Promise<unknown> {
@@ -84,12 +85,22 @@ export function createDagRuns(client: RestClient): DagRuns {
     return (await client.send(request)).body;
   }
 
-  async function patch(
-    dagId: string,
-    runId: string,
-    { state, note }: RunChange,
-    query?: RestRequest['query'],
-  ): Promise<AirflowDagRun> {
+  async function trigger(dagId: string, given: GivenRun = {}): Promise<AirflowDagRun> {
+    const path = restPath('/dags/{dagId}/dagRuns', { dagId });
+    const body = logicalDateNeeded ? { logical_date: null, ...given } : given;
+    const post = async (): Promise<AirflowDagRun> =>
+      (await send({ method: 'POST', path, body })) as AirflowDagRun;
+    try {
+      return await post();
+    } catch (thrown) {
+      // It may have arrived: with an id one can look, and without one nobody knows which run it is.
+      const unknown = isRestError(thrown) && thrown.transient;
+      if (!unknown || given.dag_run_id === undefined) throw thrown;
+      return (await get(dagId, given.dag_run_id)) ?? post();
+    }
+  }
+
+  const patch: DagRuns['patch'] = async (dagId, runId, { state, note }, query) => {
     const path = one(dagId, runId);
     const asked = query === undefined ? {} : { query };
     if (runNote === 'field') {
@@ -100,23 +111,10 @@ export function createDagRuns(client: RestClient): DagRuns {
     if (state !== undefined) run = await send({ method: 'PATCH', path, ...asked, body: { state } });
     if (note !== undefined) run = await send({ method: 'PATCH', path: `${path}/setNote`, body: { note } });
     return run as AirflowDagRun;
-  }
+  };
 
   return {
-    async trigger(dagId, given = {}) {
-      const path = restPath('/dags/{dagId}/dagRuns', { dagId });
-      const body = logicalDateNeeded ? { logical_date: null, ...given } : given;
-      const post = async (): Promise<AirflowDagRun> =>
-        (await send({ method: 'POST', path, body })) as AirflowDagRun;
-      try {
-        return await post();
-      } catch (thrown) {
-        // It may have arrived: with an id one can look, and without one nobody knows which run it is.
-        const unknown = isRestError(thrown) && thrown.transient;
-        if (!unknown || given.dag_run_id === undefined) throw thrown;
-        return (await get(dagId, given.dag_run_id)) ?? post();
-      }
-    },
+    trigger,
     get,
     async list(filter) {
       const runs: AirflowDagRun[] = [];
@@ -127,15 +125,16 @@ export function createDagRuns(client: RestClient): DagRuns {
     patch,
     clear: (dagId, runId, { dryRun = false } = {}) =>
       // Cleared twice, what has begun again in between is stopped and begun once more.
-      send({ method: 'POST', path: one(dagId, runId, '/clear'), body: { dry_run: dryRun }, repeatable: dryRun }),
+      send({
+        method: 'POST',
+        path: one(dagId, runId, '/clear'),
+        body: { dry_run: dryRun },
+        repeatable: dryRun,
+      }),
     async delete(dagId, runId) {
-      try {
-        await send({ method: 'DELETE', path: one(dagId, runId) });
-        return true;
-      } catch (thrown) {
-        if (isRestError(thrown, 404)) return false;
-        throw thrown;
-      }
+      const path = one(dagId, runId);
+      if (!fits(client, path)) throw tooLong(client, path);
+      return deleteOne(client, path);
     },
   };
 }

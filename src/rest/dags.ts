@@ -1,6 +1,7 @@
 import type { RestClient } from './client.ts';
-import { isRestError, RestError } from './errors.ts';
-import { fits, type ListOptions } from './named.ts';
+import { RestError } from './errors.ts';
+import type { ListOptions } from './named.ts';
+import { fits, getOne } from './one.ts';
 import { allRows } from './pages.ts';
 import { restPath } from './path.ts';
 import type { AirflowDag } from './records.ts';
@@ -28,12 +29,7 @@ export function createDags(client: RestClient): Dags {
     async get(dagId) {
       const path = restPath('/dags/{dagId}', { dagId });
       if (!fits(client, path)) return (await like(dagId)).find((dag) => dag.dag_id === dagId);
-      try {
-        return (await client.send({ method: 'GET', path })).body as AirflowDag;
-      } catch (thrown) {
-        if (isRestError(thrown, 404)) return undefined;
-        throw thrown;
-      }
+      return (await getOne(client, path)) as AirflowDag | undefined;
     },
     async setPaused(dagId, paused) {
       const path = restPath('/dags/{dagId}', { dagId });

@@ -93,7 +93,9 @@ const LONGEST_DETAIL = 400;
 function detailOf(body: unknown, secrets: readonly string[]): string {
   if (typeof body !== 'object' || body === null) return '';
   const { detail, title, message } = body as Readonly<Record<string, unknown>>;
-  const words = Array.isArray(detail) ? detail.map(entryOf).filter((entry) => entry !== '') : [textOf(detail)];
+  const words = Array.isArray(detail)
+    ? detail.map(entryOf).filter((entry) => entry !== '')
+    : [textOf(detail)];
   const text = words.join('; ') || textOf(message) || textOf(title);
   const line = redact(text, secrets).replace(/\s+/g, ' ').trim();
   return line.length > LONGEST_DETAIL ? `${line.slice(0, LONGEST_DETAIL)}…` : line;

@@ -59,7 +59,12 @@ export async function createExchange(options: ExchangeOptions): Promise<Exchange
     send: (request) => {
       const secure = request.origin.protocol === 'https:';
       const start = secure ? https.request : http.request;
-      return exchange(start, request.once === true ? false : kept[secure ? 'https:' : 'http:'], request, options);
+      return exchange(
+        start,
+        request.once === true ? false : kept[secure ? 'https:' : 'http:'],
+        request,
+        options,
+      );
     },
     close: () => {
       for (const agent of Object.values(kept)) agent.destroy();
@@ -149,7 +154,9 @@ async function read(
     onBytes();
     bytes += chunk.length;
     if (bytes > answerBytes) {
-      throw new RestError(`The answer of ${name} is longer than ${answerBytes} bytes.`, { code: 'too-large' });
+      throw new RestError(`The answer of ${name} is longer than ${answerBytes} bytes.`, {
+        code: 'too-large',
+      });
     }
     chunks.push(chunk);
   }
@@ -191,7 +198,9 @@ function failure(
     ? 'Name the file of its certificate authority in NODE_EXTRA_CA_CERTS.'
     : `Check that ${origin.protocol}//${origin.host} is Airflow’s web server and that it is reached from here.`;
   return new RestError(
-    connected ? `The answer of ${name} to ${method} did not come: ${why}.` : `${name} is not reached: ${why}.`,
+    connected
+      ? `The answer of ${name} to ${method} did not come: ${why}.`
+      : `${name} is not reached: ${why}.`,
     {
       code: connected ? 'no-answer' : 'unreachable',
       transient: !certificate && code !== 'ENOTFOUND',

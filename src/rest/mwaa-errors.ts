@@ -57,16 +57,21 @@ const TOO_LARGE = /too large|payload size|response size|exceed\w* .*(size|limit|
 export function endpointError({ name }: MwaaPlace, answer: ExchangeAnswer): RestError {
   const type = errorType(answer);
   const fields = fieldsOf(parseBody(answer.text));
-  const words = redact(wordsOf(fields.message ?? fields.Message)).replace(/\s+/g, ' ').trim();
+  const words = redact(wordsOf(fields.message ?? fields.Message))
+    .replace(/\s+/g, ' ')
+    .trim();
   const meaning = MEANINGS[type] ?? byStatus(answer.status);
   const large = TOO_LARGE.test(words);
   const { says, ...options } = meaning;
   const told = words === '' ? type : words;
-  return new RestError(`${name} ${says}${told === '' ? '' : `: ${told.slice(0, 300)}`}.`.replace(/\.\.$/, '.'), {
-    ...options,
-    ...(large ? { code: 'too-large' as const, transient: false } : {}),
-    details: { type, http: answer.status },
-  });
+  return new RestError(
+    `${name} ${says}${told === '' ? '' : `: ${told.slice(0, 300)}`}.`.replace(/\.\.$/, '.'),
+    {
+      ...options,
+      ...(large ? { code: 'too-large' as const, transient: false } : {}),
+      details: { type, http: answer.status },
+    },
+  );
 }
 
 /** `x-amzn-errortype: Name:http://…`, or `__type` of the body: `prefix#Name`. */

@@ -2,6 +2,7 @@ import type { RestListName } from '../versions/rest.ts';
 import { bulkError, sendBulk } from './bulk.ts';
 import type { RestClient } from './client.ts';
 import { isRestError, RestError } from './errors.ts';
+import { deleteOne, fits, getOne, tooLong } from './one.ts';
 import { allRows, pages, type Listing, type Page, type Row } from './pages.ts';
 import { restPath } from './path.ts';
 import type { RestRequest } from './transport.ts';
@@ -53,12 +54,7 @@ export function createNamedResource<Given extends Row, Found extends Row>(
   async function get(name: string): Promise<Found | undefined> {
     const path = one(name);
     if (!fits(client, path)) return find(name);
-    try {
-      return (await client.send({ method: 'GET', path })).body as Found;
-    } catch (thrown) {
-      if (isRestError(thrown, 404)) return undefined;
-      throw thrown;
-    }
+    return (await getOne(client, path)) as Found | undefined;
   }
 
   /** Through the list, which has no long paths. */
@@ -106,9 +102,9 @@ export function createNamedResource<Given extends Row, Found extends Row>(
     },
     async delete(name) {
       const path = one(name);
+      if (fits(client, path)) return deleteOne(client, path);
       try {
-        if (fits(client, path)) await client.send({ method: 'DELETE', path });
-        else await byBulk({ action: 'delete', entities: [name], action_on_non_existence: 'fail' }, path);
+        await byBulk({ action: 'delete', entities: [name], action_on_non_existence: 'fail' }, path);
         return true;
       } catch (thrown) {
         if (isRestError(thrown, 404)) return false;
@@ -119,19 +115,8 @@ export function createNamedResource<Given extends Row, Found extends Row>(
 }
 
 /** As this version takes it: a,b or the parameter once for each. */
-export function maskOf({ dialect }: RestClient, fields: readonly string[]): string | readonly string[] {
+function maskOf({ dialect }: RestClient, fields: readonly string[]): string | readonly string[] {
   return dialect.updateMask === 'commas' ? fields.join(',') : fields;
-}
-
-export function fits({ limits }: RestClient, path: string): boolean {
-  return limits.pathLength === undefined || path.length <= limits.pathLength;
-}
-
-export function tooLong({ name, limits }: RestClient, path: string): RestError {
-  return new RestError(
-    `${path} has ${path.length} characters, ${name} takes ${limits.pathLength ?? 0}, and this version of Airflow has no other way to it.`,
-    { code: 'path-too-long', next: 'Add &via=web to the mwaa:// URL: the web login has no such limit.' },
-  );
 }
 
 function exists(client: RestClient, root: string, name: string): RestError {

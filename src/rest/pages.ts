@@ -119,7 +119,12 @@ function createPager(client: RestClient, listing: Listing): Pager {
 }
 
 /** A page that is too long, or takes too long, is asked for in halves rather than ten times more. */
-async function sendPage(client: RestClient, listing: Listing, from: number, size: number): Promise<RestAnswer> {
+async function sendPage(
+  client: RestClient,
+  listing: Listing,
+  from: number,
+  size: number,
+): Promise<RestAnswer> {
   const request = pageRequest(listing, from, size);
   if (size <= 1) return client.send(request);
   try {
@@ -179,8 +184,11 @@ function shortList(client: RestClient, { path }: Listing, from: number, total: n
 }
 
 function changed(client: RestClient, { path }: Listing, told: number, total: number): RestError {
-  return new RestError(`${path} of ${client.name} changed while it was listed: ${told} of ${total} rows came.`, {
-    code: 'list-changed',
-    next: 'Run it again, at best while nothing is deleted there.',
-  });
+  return new RestError(
+    `${path} of ${client.name} changed while it was listed: ${told} of ${total} rows came.`,
+    {
+      code: 'list-changed',
+      next: 'Run it again, at best while nothing is deleted there.',
+    },
+  );
 }

@@ -27,7 +27,10 @@ export interface RetryOptions {
 }
 
 /** Makes one try after the other until one ends in something else than a transient error. */
-export async function retrying<T>(attempt: (number: number) => Promise<T>, options: RetryOptions): Promise<T> {
+export async function retrying<T>(
+  attempt: (number: number) => Promise<T>,
+  options: RetryOptions,
+): Promise<T> {
   const { policy, signal, random = Math.random } = options;
   const started = performance.now();
   for (let number = 1; ; number++) {

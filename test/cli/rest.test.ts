@@ -38,7 +38,12 @@ describe('lifeboat rest', () => {
     const { code, stdout } = await rest(['GET', '/api/v2/variables', '--json']);
     const { lines, summary } = jsonLines(stdout);
     expect({ code, lines: lines.length }).toEqual({ code: 0, lines: 1 });
-    expect(summary).toMatchObject({ command: 'rest', airflow: '3.0.6', status: 200, body: { total_entries: 1 } });
+    expect(summary).toMatchObject({
+      command: 'rest',
+      airflow: '3.0.6',
+      status: 200,
+      body: { total_entries: 1 },
+    });
   });
 
   test('a password is masked on stdout, and --output has it for its owner alone', async () => {
@@ -64,13 +69,18 @@ describe('lifeboat rest', () => {
     const { code, stdout, stderr } = await rest(['GET', '/variables/none', '--json']);
     expect(code).toBe(1);
     expect(stderr).toContain('none was not found');
-    expect(jsonLines(stdout).summary).toMatchObject({ error: { details: { code: 'rest-answer', status: 404 } } });
+    expect(jsonLines(stdout).summary).toMatchObject({
+      error: { details: { code: 'rest-answer', status: 404 } },
+    });
   });
 
   test('through MWAA', async () => {
-    const { code, stdout, stderr } = await cli(['rest', 'GET', '/pools', '--airflow', 'mwaa://prod?region=eu-west-1'], {
-      env: mwaa.env,
-    });
+    const { code, stdout, stderr } = await cli(
+      ['rest', 'GET', '/pools', '--airflow', 'mwaa://prod?region=eu-west-1'],
+      {
+        env: mwaa.env,
+      },
+    );
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(JSON.parse(stdout)).toEqual({ pools: [], total_entries: 0 });
   });

@@ -15,7 +15,11 @@ export interface FakeApiFault {
   readonly path?: string;
   readonly times?: number;
   readonly kind:
-    | { readonly status: number; readonly headers?: Readonly<Record<string, string>>; readonly body?: unknown }
+    | {
+        readonly status: number;
+        readonly headers?: Readonly<Record<string, string>>;
+        readonly body?: unknown;
+      }
     /** The socket is destroyed before the request is looked at. */
     | 'reset'
     /** The request is carried out, and the socket destroyed instead of answering. */
@@ -73,7 +77,9 @@ export async function startFakeAirflowApi(options: FakeApiOptions): Promise<Fake
 
   const signIn = (body: unknown): FakeAnswer => {
     const { username, password } = body as { username?: string; password?: string };
-    if (username !== FAKE_USER.user || password !== FAKE_USER.password) return refusal(401, 'Invalid credentials');
+    if (username !== FAKE_USER.user || password !== FAKE_USER.password) {
+      return refusal(401, 'Invalid credentials');
+    }
     const token = `token-${tokens.size + 1}-of-the-fake`;
     tokens.set(token, tokenUses);
     return { status: 201, body: { access_token: token } };
@@ -95,7 +101,9 @@ export async function startFakeAirflowApi(options: FakeApiOptions): Promise<Fake
     if (path === '/version' && !closed) return { status: 200, body: { version, git_version: null } };
     if (!mayAsk(call.headers)) return refusal(401, 'Unauthorized');
     if (path === '/version') return { status: 200, body: { version, git_version: null } };
-    return route({ v1, rows, pageCap }, { ...call, path }) ?? refusal(404, `no route for ${call.method} ${path}`);
+    return (
+      route({ v1, rows, pageCap }, { ...call, path }) ?? refusal(404, `no route for ${call.method} ${path}`)
+    );
   };
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -111,9 +119,15 @@ export async function startFakeAirflowApi(options: FakeApiOptions): Promise<Fake
     fake.calls.push(call);
     (fake.onCall as (call: FakeApiCall) => void)(call);
     const fault = takeFault(fake.faults, call);
-    if (fault === 'reset') return void request.socket.destroy();
+    if (fault === 'reset') {
+      request.socket.destroy();
+      return;
+    }
     if (fault === 'hang') return;
-    if (typeof fault === 'object' && 'status' in fault) return send(response, fault.status, fault.body, fault.headers);
+    if (typeof fault === 'object' && 'status' in fault) {
+      send(response, fault.status, fault.body, fault.headers);
+      return;
+    }
     const { status, body: answerBody } = answer(call);
     if (fault === 'lose-answer') return void request.socket.destroy();
     if (typeof fault === 'object') return cut(response, status, answerBody, fault.cutAfter);

@@ -50,7 +50,12 @@ export function route(api: Api, request: FakeRequest): FakeAnswer | undefined {
 
 // --- variables, connections, pools ---
 
-function named(api: Api, request: FakeRequest, root: keyof typeof NAMED, id?: string): FakeAnswer | undefined {
+function named(
+  api: Api,
+  request: FakeRequest,
+  root: keyof typeof NAMED,
+  id?: string,
+): FakeAnswer | undefined {
   const rows = api.rows[root];
   const key = NAMED[root];
   const { method } = request;
@@ -98,7 +103,10 @@ function bulk(rows: Body[], key: string, { actions }: Body): FakeAnswer {
       const name = typeof entity === 'string' ? entity : String(entity[key]);
       const at = rows.findIndex((row) => row[key] === name);
       if (action === 'create' ? at >= 0 : at < 0) {
-        result.errors.push({ error: `${name} stands in the way`, status_code: action === 'create' ? 409 : 404 });
+        result.errors.push({
+          error: `${name} stands in the way`,
+          status_code: action === 'create' ? 409 : 404,
+        });
         continue;
       }
       if (action === 'delete') rows.splice(at, 1);
@@ -152,7 +160,8 @@ function batch({ rows, pageCap }: Api, request: FakeRequest): FakeAnswer {
   };
   const found = rows.dag_runs.filter(
     (run) =>
-      (form.dag_ids?.includes(String(run.dag_id)) ?? true) && (form.states?.includes(String(run.state)) ?? true),
+      (form.dag_ids?.includes(String(run.dag_id)) ?? true) &&
+      (form.states?.includes(String(run.state)) ?? true),
   );
   return page('dag_runs', found, form.page_offset ?? 0, form.page_limit ?? 100, pageCap);
 }
@@ -163,9 +172,10 @@ function trigger({ v1, rows }: Api, request: FakeRequest, dagId: string): FakeAn
     const entry = { type: 'missing', loc: ['body', 'logical_date'], msg: 'Field required', input: body };
     return { status: 422, body: { detail: [entry] } };
   }
-  const id = body.dag_run_id ?? `manual__${rows.dag_runs.length + 1}`;
+  const given = body.dag_run_id;
+  const id = typeof given === 'string' ? given : `manual__${rows.dag_runs.length + 1}`;
   if (rows.dag_runs.some((run) => run.dag_id === dagId && run.dag_run_id === id)) {
-    return refusal(409, `DAGRun with DAG ID: '${dagId}' and DAGRun ID: '${String(id)}' already exists`);
+    return refusal(409, `DAGRun with DAG ID: '${dagId}' and DAGRun ID: '${id}' already exists`);
   }
   const run = { conf: {}, note: null, ...body, dag_id: dagId, dag_run_id: id, state: 'queued' };
   rows.dag_runs.push(run);
@@ -205,11 +215,18 @@ function assets(api: Api, request: FakeRequest, id?: string): FakeAnswer | undef
     return list(api, request, v1 ? 'datasets' : 'assets', found);
   }
   if (id !== 'events') return undefined;
-  if (request.method === 'GET') return list(api, request, v1 ? 'dataset_events' : 'asset_events', rows.events);
+  if (request.method === 'GET') {
+    return list(api, request, v1 ? 'dataset_events' : 'asset_events', rows.events);
+  }
   const body = request.body as Body;
   const asset = rows.assets.find((row) => (v1 ? row.uri === body.dataset_uri : row.id === body.asset_id));
   if (asset === undefined) return refusal(404, 'Asset was not found');
-  const event = { id: rows.events.length + 1, timestamp: '2026-11-21T00:00:00Z', uri: asset.uri, extra: body.extra };
+  const event = {
+    id: rows.events.length + 1,
+    timestamp: '2026-11-21T00:00:00Z',
+    uri: asset.uri,
+    extra: body.extra,
+  };
   rows.events.push(event);
   return { status: 200, body: event };
 }

@@ -56,7 +56,13 @@ interface Reply {
  * login of the web server. It stands on one port: its host is the endpoint, and the web server's.
  */
 export async function startFakeMwaa(options: FakeMwaaOptions): Promise<FakeMwaa> {
-  const { environment, version, patienceMs = 10_000, answerBytes = 6 * 1024 * 1024, perSecond = Infinity } = options;
+  const {
+    environment,
+    version,
+    patienceMs = 10_000,
+    answerBytes = 6 * 1024 * 1024,
+    perSecond = Infinity,
+  } = options;
   const keys = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY' };
   const v1 = version.startsWith('2.');
   const invocations: FakeMwaa['invocations'] = [];
@@ -84,7 +90,11 @@ export async function startFakeMwaa(options: FakeMwaaOptions): Promise<FakeMwaa>
   const invoke = async (body: string): Promise<Reply> => {
     const call = JSON.parse(body) as Invocation;
     const record = (refused?: string): void =>
-      void invocations.push({ Path: call.Path, Method: call.Method, ...(refused === undefined ? {} : { refused }) });
+      void invocations.push({
+        Path: call.Path,
+        Method: call.Method,
+        ...(refused === undefined ? {} : { refused }),
+      });
     const problem = problemOf(call);
     if (problem !== undefined) {
       record(problem);
@@ -139,7 +149,9 @@ export async function startFakeMwaa(options: FakeMwaaOptions): Promise<FakeMwaa>
         now: () => new Date(),
       },
     );
-    if (problem !== undefined) return exception(problem, 'The request signature we calculated does not match', 403);
+    if (problem !== undefined) {
+      return exception(problem, 'The request signature we calculated does not match', 403);
+    }
     if (decodeURIComponent(name) !== environment) return exception('ResourceNotFoundException', '', 404);
     if (operation === 'restapi') return invoke(body);
     const token = `one-time-${operations.length}-of-the-fake`;
@@ -148,7 +160,12 @@ export async function startFakeMwaa(options: FakeMwaaOptions): Promise<FakeMwaa>
     if (operation === 'webtoken') return { status: 200, body: { WebToken: token, WebServerHostname: host } };
     if (operation === 'clitoken') return { status: 200, body: { CliToken: token, WebServerHostname: host } };
     if (operation === 'environments') {
-      const Environment = { Name: environment, AirflowVersion: version, WebserverUrl: host, Status: 'AVAILABLE' };
+      const Environment = {
+        Name: environment,
+        AirflowVersion: version,
+        WebserverUrl: host,
+        Status: 'AVAILABLE',
+      };
       return { status: 200, body: { Environment } };
     }
     return exception('UnknownOperationException', '', 404);
@@ -176,7 +193,10 @@ export async function startFakeMwaa(options: FakeMwaaOptions): Promise<FakeMwaa>
       ...(body === '' ? {} : { Body: JSON.parse(body) as unknown }),
     };
     const answer = await ofAirflow((request.url ?? '').slice(api.length), call);
-    return { status: answer.status, body: answer.text === '' ? undefined : (JSON.parse(answer.text) as unknown) };
+    return {
+      status: answer.status,
+      body: answer.text === '' ? undefined : (JSON.parse(answer.text) as unknown),
+    };
   };
 
   const server = createServer((request, response) => {
@@ -211,7 +231,8 @@ function problemOf({ Path, Method, QueryParameters = {} }: Invocation): string |
   if (typeof Path !== 'string' || !Path.startsWith('/')) return 'Path is missing';
   if (!METHODS.includes(Method)) return 'Method is not one of them';
   const strings = Object.values(QueryParameters).every(
-    (value) => typeof value === 'string' || (Array.isArray(value) && value.every((one) => typeof one === 'string')),
+    (value) =>
+      typeof value === 'string' || (Array.isArray(value) && value.every((one) => typeof one === 'string')),
   );
   return strings ? undefined : 'QueryParameters are strings';
 }

@@ -30,7 +30,12 @@ describe.each(['2.10.3', '3.0.6'])('the examples, against Airflow %s', (version)
         accessKeyId: mwaa.env.AWS_ACCESS_KEY_ID ?? '',
         secretAccessKey: mwaa.env.AWS_SECRET_ACCESS_KEY ?? '',
       });
-    const trigger = { environment: 'mwaa://b?region=eu-west-1', dagId: 'etl', runId: 'from-a-1', conf: { day: 1 } };
+    const trigger = {
+      environment: 'mwaa://b?region=eu-west-1',
+      dagId: 'etl',
+      runId: 'from-a-1',
+      conf: { day: 1 },
+    };
     for (let time = 0; time < 2; time++) {
       expect(await triggerElsewhere(trigger, { env: mwaa.env, awsCredentials })).toMatchObject({
         dag_run_id: 'from-a-1',

@@ -82,9 +82,9 @@ describe('an address of a REST API', () => {
 });
 
 test('ids of people become one segment of a path each', () => {
-  expect(restPath('/dags/{dag}/dagRuns/{run}', { dag: 'a b/ü?', run: 'manual__2026-01-01T00:00:00+00:00' })).toBe(
-    '/dags/a%20b%2F%C3%BC%3F/dagRuns/manual__2026-01-01T00%3A00%3A00%2B00%3A00',
-  );
+  expect(
+    restPath('/dags/{dag}/dagRuns/{run}', { dag: 'a b/ü?', run: 'manual__2026-01-01T00:00:00+00:00' }),
+  ).toBe('/dags/a%20b%2F%C3%BC%3F/dagRuns/manual__2026-01-01T00%3A00%3A00%2B00%3A00');
   expect(restPath('/variables/{key}', { key: '..' })).toBe('/variables/%2E%2E');
   expect(restPath('/variables/{key}', { key: '{dag}' })).toBe('/variables/%7Bdag%7D');
 });

@@ -43,7 +43,11 @@ describe.each(['2.10.3', '3.0.6'])('Airflow %s', (version) => {
 
   test('update_mask and other parameters are passed on', async () => {
     await airflow.connections.create({ connection_id: 'db', conn_type: 'postgres', host: 'a', login: 'l' });
-    await airflow.connections.update('db', { host: 'b', login: 'm' }, { updateMask: ['host'], query: { x: '1' } });
+    await airflow.connections.update(
+      'db',
+      { host: 'b', login: 'm' },
+      { updateMask: ['host'], query: { x: '1' } },
+    );
     expect(fake.rows.connections[0]).toMatchObject({ conn_type: 'postgres', host: 'b', login: 'l' });
     expect(fake.calls.at(-1)?.query.get('x')).toBe('1');
     await airflow.pools.create({ name: 'small', slots: 2 });
@@ -75,7 +79,9 @@ describe.each(['2.10.3', '3.0.6'])('Airflow %s', (version) => {
     'a trigger with an id survives $kind, and makes one run',
     async ({ kind }) => {
       fake.faults.push({ method: 'POST', path: '/dagRuns', kind });
-      expect(await airflow.dagRuns.trigger('etl', { dag_run_id: 'once' })).toMatchObject({ dag_run_id: 'once' });
+      expect(await airflow.dagRuns.trigger('etl', { dag_run_id: 'once' })).toMatchObject({
+        dag_run_id: 'once',
+      });
       expect(fake.rows.dag_runs).toHaveLength(1);
     },
   );
@@ -102,7 +108,9 @@ test('events came with 2.9: an older Airflow is not asked', async () => {
   const fake = await startFakeAirflowApi({ version: '2.8.1' });
   const url = fake.url.replace('//', `//${FAKE_USER.user}:${encodeURIComponent(FAKE_USER.password)}@`);
   const airflow = await openAirflow(url, { retry: RETRY });
-  await expect(airflow.datasets.createEvent({ uri: 's3://x' })).rejects.toMatchObject({ code: 'not-offered' });
+  await expect(airflow.datasets.createEvent({ uri: 's3://x' })).rejects.toMatchObject({
+    code: 'not-offered',
+  });
   airflow.close();
   await fake.close();
 });

@@ -227,7 +227,11 @@ describe('the words of an error', () => {
     fake.faults.push({ kind: { status: 422, body: { detail } }, path: '/variables' });
     const error = await errorOf(client.send({ method: 'POST', path: '/variables', body: {} }));
     expect(error.message).toContain('body.value: Input should be a string');
-    const sql = { reason: 'Unique constraint violation', statement: 'INSERT', orig_error: 'Key (val)=(hush)' };
+    const sql = {
+      reason: 'Unique constraint violation',
+      statement: 'INSERT',
+      orig_error: 'Key (val)=(hush)',
+    };
     fake.faults.push({ kind: { status: 409, body: { detail: sql } }, path: '/variables' });
     const conflict = await errorOf(client.send({ method: 'POST', path: '/variables', body: {} }));
     expect(conflict.message).toContain('Unique constraint violation');
@@ -237,7 +241,10 @@ describe('the words of an error', () => {
   test('nor is the password that a server repeats', async () => {
     const fake = await start();
     const client = await open(fake.url);
-    fake.faults.push({ path: '/pools', kind: { status: 400, body: { detail: `for ${FAKE_USER.password}` } } });
+    fake.faults.push({
+      path: '/pools',
+      kind: { status: 400, body: { detail: `for ${FAKE_USER.password}` } },
+    });
     // The password becomes a secret when it is used.
     const error = await errorOf(client.send({ method: 'GET', path: '/pools' }));
     expect(error.message).toContain('for ***');

@@ -26,16 +26,22 @@ interface World {
 async function world(version: string, options: Partial<FakeMwaaOptions> = {}): Promise<World> {
   const fake = await startFakeAirflowApi({ version });
   const mwaa = await startFakeMwaa({ environment: 'prod', version, url: fake.url, ...FAKE_USER, ...options });
-  cleanups.push(() => fake.close(), () => mwaa.close());
+  cleanups.push(
+    () => fake.close(),
+    () => mwaa.close(),
+  );
   for (const name of ['AWS_PROFILE', 'AWS_SESSION_TOKEN']) vi.stubEnv(name, undefined);
   for (const [name, value] of Object.entries(mwaa.env)) vi.stubEnv(name, value);
   return {
     fake,
     mwaa,
     async open(environment = 'prod', query = '') {
-      const client = await openRest(parseRestAddress(`mwaa://${environment}?region=eu-west-1${query}`, mwaa.env), {
-        retry: QUICK,
-      });
+      const client = await openRest(
+        parseRestAddress(`mwaa://${environment}?region=eu-west-1${query}`, mwaa.env),
+        {
+          retry: QUICK,
+        },
+      );
       cleanups.push(() => {
         client.close();
       });
@@ -160,7 +166,9 @@ describe.each(['2.8.1', '3.0.6'])('Airflow %s behind InvokeRestApi', (version) =
 
   test('answers over the limit are asked for in smaller pages', async () => {
     const { fake, mwaa, open } = await world(version, { answerBytes: 40_000 });
-    for (let id = 1; id <= 150; id++) fake.rows.variables.push({ id, key: `v${id}`, value: 'w'.repeat(1_000) });
+    for (let id = 1; id <= 150; id++) {
+      fake.rows.variables.push({ id, key: `v${id}`, value: 'w'.repeat(1_000) });
+    }
     const client = await open();
     expect(await allRows(client, client.dialect.lists.variables)).toHaveLength(150);
     const sizes = mwaa.invocations.filter(({ refused }) => refused === 'size');

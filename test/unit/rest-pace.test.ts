@@ -24,7 +24,9 @@ test('no more at once than are allowed, in the order in which they came', async 
 test('starts lie apart', async () => {
   const pace = createPace({ concurrent: 10, perSecond: 50 });
   const starts: number[] = [];
-  await Promise.all(Array.from({ length: 6 }, () => pace.run(async () => void starts.push(performance.now()))));
+  await Promise.all(
+    Array.from({ length: 6 }, () => pace.run(async () => void starts.push(performance.now()))),
+  );
   expect((starts.at(-1) ?? 0) - (starts[0] ?? 0)).toBeGreaterThanOrEqual(90);
 });
 

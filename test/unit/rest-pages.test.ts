@@ -50,7 +50,9 @@ describe('a list that stays as it is', () => {
     await start();
     fake.rows.variables.push(...variables(250));
     await allRows(client, LISTING);
-    expect(pageCalls().map(({ query }) => [query.get('order_by'), query.get('limit'), query.get('offset')])).toEqual([
+    expect(
+      pageCalls().map(({ query }) => [query.get('order_by'), query.get('limit'), query.get('offset')]),
+    ).toEqual([
       ['id', '100', '0'],
       ['id', '100', '99'],
       ['id', '100', '198'],
@@ -107,7 +109,10 @@ describe('answers that are too long', () => {
   test('are asked for in smaller pages', async () => {
     await start(100, { answerBytes: 20_000 });
     const wide = variables(60).map((row) => ({ ...row, value: 'w'.repeat(2_000) }));
-    fake.rows.variables.push(...variables(50), ...wide.map((row, at) => ({ ...row, id: 51 + at, key: `v${51 + at}` })));
+    fake.rows.variables.push(
+      ...variables(50),
+      ...wide.map((row, at) => ({ ...row, id: 51 + at, key: `v${51 + at}` })),
+    );
     // What a way with a limit does: more than it lets through is an error without a word.
     const refused: number[] = [];
     fake.onCall = ({ path, query }) => {
