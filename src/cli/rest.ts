@@ -1,4 +1,5 @@
 import { LifeboatError } from '../errors.ts';
+import type { RestAddress } from '../rest/address.ts';
 import type { RestClient } from '../rest/client.ts';
 import type { CommandInput } from './command.ts';
 
@@ -17,6 +18,7 @@ export async function withRest<T>(input: CommandInput, work: (client: RestClient
     );
   }
   const address = parseRestAddress(url, host.env);
+  if (address.kind === 'http' && sentInClear(address)) report(CLEARTEXT);
   const { openRest } = await import('../rest/open.ts');
   const client = await openRest(address, {
     signal,
@@ -31,4 +33,16 @@ export async function withRest<T>(input: CommandInput, work: (client: RestClient
   } finally {
     client.close();
   }
+}
+
+const CLEARTEXT = {
+  event: 'warning',
+  code: 'rest-cleartext',
+  message: 'Credentials go over plain http://, where everybody on the way can read them.',
+  next: 'Use https://, or a tunnel that ends on this machine.',
+} as const;
+
+function sentInClear({ url, credentials }: Extract<RestAddress, { kind: 'http' }>): boolean {
+  const here = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
+  return url.protocol === 'http:' && credentials.kind !== 'none' && !here;
 }

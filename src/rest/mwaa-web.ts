@@ -87,13 +87,8 @@ async function createWebToken(
   signal?: AbortSignal,
 ): Promise<WebToken> {
   const path = `/webtoken/${encodeURIComponent(place.environment)}`;
-  const request = {
-    method: 'POST',
-    origin: endpoint,
-    path,
-    headers: { 'content-type': 'application/json' },
-    body: '{}',
-  };
+  // As botocore has it: no body, and so no content-type.
+  const request = { method: 'POST', origin: endpoint, path, headers: {}, body: '' };
   const answer = await exchange.send({ ...request, headers: await sign(request), signal });
   const { WebToken: token, WebServerHostname: host } = fieldsOf(parseBody(answer.text));
   if (answer.status >= 300 || typeof token !== 'string' || typeof host !== 'string') {

@@ -100,6 +100,14 @@ describe('lifeboat rest', () => {
     expect(stderr).not.toContain('hush');
   });
 
+  test('credentials in clear to another machine are warned of', async () => {
+    // A name that resolves nowhere: the warning comes before anything is sent.
+    const { code, stderr } = await cli(['rest', 'GET', '/x', '--airflow', 'http://airflow.invalid'], { env });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/plain http:/);
+    expect((await rest(['GET', '/pools'])).stderr).not.toMatch(/plain http:/);
+  });
+
   test('a database has no REST API', async () => {
     const { code, stderr } = await cli(['rest', 'GET', '/x', '--airflow', 'postgresql://u@h/d']);
     expect(code).toBe(2);
