@@ -36,12 +36,8 @@ export function airflowOf(client: RestClient): Airflow {
   const assets = createAssets(client);
   return {
     client,
-    variables: createNamedResource(client, { list: 'variables', key: 'key', filler: { value: '' } }),
-    connections: createNamedResource(client, {
-      list: 'connections',
-      key: 'connection_id',
-      filler: { conn_type: '' },
-    }),
+    variables: createNamedResource(client, { list: 'variables', key: 'key' }),
+    connections: createNamedResource(client, { list: 'connections', key: 'connection_id' }),
     pools: createNamedResource(client, { list: 'pools', key: 'name' }),
     dags: createDags(client),
     dagRuns: createDagRuns(client),

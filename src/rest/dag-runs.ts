@@ -1,7 +1,7 @@
 import type { RestClient } from './client.ts';
 import { isRestError } from './errors.ts';
 import type { ListOptions } from './named.ts';
-import { fits, getOne, deleteOne, tooLong } from './one.ts';
+import { fits, getOne, deleteOne, unreachable } from './one.ts';
 import { pages, type Page, type Row } from './pages.ts';
 import { restPath } from './path.ts';
 import type { AirflowDagRun, DagRunState } from './records.ts';
@@ -81,7 +81,7 @@ export function createDagRuns(client: RestClient): DagRuns {
   }
 
   async function send(request: RestRequest): Promise<unknown> {
-    if (!fits(client, request.path)) throw tooLong(client, request.path);
+    if (!fits(client, request.path)) throw unreachable(client, request.path);
     return (await client.send(request)).body;
   }
 
@@ -133,7 +133,7 @@ export function createDagRuns(client: RestClient): DagRuns {
       }),
     async delete(dagId, runId) {
       const path = one(dagId, runId);
-      if (!fits(client, path)) throw tooLong(client, path);
+      if (!fits(client, path)) throw unreachable(client, path);
       return deleteOne(client, path);
     },
   };

@@ -2,7 +2,7 @@ import type { RestListName } from '../versions/rest.ts';
 import { bulkError, sendBulk } from './bulk.ts';
 import type { RestClient } from './client.ts';
 import { isRestError, RestError } from './errors.ts';
-import { deleteOne, fits, getOne, tooLong } from './one.ts';
+import { deleteOne, fits, getOne, unreachable } from './one.ts';
 import { allRows, pages, type Listing, type Page, type Row } from './pages.ts';
 import { restPath } from './path.ts';
 import type { RestRequest } from './transport.ts';
@@ -10,6 +10,8 @@ import type { RestRequest } from './transport.ts';
 export interface ListOptions {
   /** Passed through: filters, fields, whatever this version of Airflow takes. */
   readonly query?: RestRequest['query'];
+  /** Told of each row that the server fails at, with the row before it; absent: such a list is an error. */
+  readonly onUnreadable?: Listing['onUnreadable'];
 }
 
 export interface UpdateOptions extends ListOptions {
@@ -35,20 +37,19 @@ export interface NamedSpec {
   readonly list: Extract<RestListName, 'variables' | 'connections' | 'pools'>;
   /** Field of the name. */
   readonly key: string;
-  /** Fields that Airflow wants to see in every PATCH, with what is sent for them when they are not among the written. */
-  readonly filler?: Row;
 }
 
 export function createNamedResource<Given extends Row, Found extends Row>(
   client: RestClient,
-  { list, key, filler = {} }: NamedSpec,
+  { list, key }: NamedSpec,
 ): NamedResource<Given, Found> {
   const listing = client.dialect.lists[list];
   const root = listing.path;
   const one = (name: string): string => restPath(`${root}/{name}`, { name });
-  const listingOf = ({ query }: ListOptions = {}): Listing => ({
+  const listingOf = ({ query, onUnreadable }: ListOptions = {}): Listing => ({
     ...listing,
     query: { ...listing.query, ...query },
+    ...(onUnreadable === undefined ? {} : { onUnreadable }),
   });
 
   async function get(name: string): Promise<Found | undefined> {
@@ -59,16 +60,44 @@ export function createNamedResource<Given extends Row, Found extends Row>(
 
   /** Through the list, which has no long paths. */
   async function find(name: string): Promise<Found | undefined> {
-    for await (const page of pages(client, listing)) {
+    let unreadable = 0;
+    const onUnreadable = (): void => {
+      unreadable += 1;
+    };
+    for await (const page of pages(client, { ...listing, onUnreadable })) {
       const row = page.rows.find((candidate) => candidate[key] === name);
       if (row !== undefined) return row as Found;
     }
-    return undefined;
+    if (unreadable === 0) return undefined;
+    throw new RestError(
+      `${client.name} fails at ${unreadable} rows of ${root}: ${name} may be one of them.`,
+      {
+        code: 'answer',
+        status: 500,
+        next: 'The log of the API server says why.',
+      },
+    );
+  }
+
+  async function update(name: string, fields: Partial<Given>, options: UpdateOptions = {}): Promise<Found> {
+    const path = one(name);
+    if (!fits(client, path)) {
+      const body = { ...fields, [key]: name };
+      await byBulk({ action: 'update', entities: [body], action_on_non_existence: 'fail' }, path);
+      return body as unknown as Found;
+    }
+    const body = { ...client.dialect.filler[list], [key]: name, ...fields };
+    const { updateMask = Object.keys(fields), query = {} } = options;
+    // Its mask knows the value by a name that its body does not; without a mask all that is in the body is written.
+    const unmasked = client.dialect.valueUnmaskable && list === 'variables' && updateMask.includes('value');
+    const mask = unmasked ? {} : { update_mask: maskOf(client, updateMask) };
+    const answer = await client.send({ method: 'PATCH', path, query: { ...mask, ...query }, body });
+    return answer.body as Found;
   }
 
   /** In one request to the collection, for names that do not fit into a path. */
   async function byBulk(action: Parameters<typeof sendBulk>[2][number], path: string): Promise<void> {
-    if (!client.dialect.bulk) throw tooLong(client, path);
+    if (!client.dialect.bulk) throw unreachable(client, path);
     const [error] = (await sendBulk(client, root, [action])).errors;
     if (error !== undefined) throw bulkError(client, root, error);
   }
@@ -83,23 +112,15 @@ export function createNamedResource<Given extends Row, Found extends Row>(
         const name = String(given[key]);
         if ((await get(name)) !== undefined) throw exists(client, root, name);
       }
-      return (await client.send({ method: 'POST', path: root, body: given })).body as Found;
-    },
-    async update(name, fields, { updateMask = Object.keys(fields), query = {} } = {}) {
-      const path = one(name);
-      if (!fits(client, path)) {
-        const body = { ...fields, [key]: name };
-        await byBulk({ action: 'update', entities: [body], action_on_non_existence: 'fail' }, path);
-        return body as unknown as Found;
+      const created = (await client.send({ method: 'POST', path: root, body: given })).body as Found;
+      const { description } = given;
+      // 2.8 and older answer as if they had stored it.
+      if (list !== 'variables' || typeof description !== 'string' || client.offers('describeVariable')) {
+        return created;
       }
-      const answer = await client.send({
-        method: 'PATCH',
-        path,
-        query: { update_mask: maskOf(client, updateMask), ...query },
-        body: { ...filler, [key]: name, ...fields },
-      });
-      return answer.body as Found;
+      return update(String(given[key]), { description } as unknown as Partial<Given>);
     },
+    update,
     async delete(name) {
       const path = one(name);
       if (fits(client, path)) return deleteOne(client, path);

@@ -24,11 +24,22 @@ async function unless404(
   }
 }
 
-export function fits({ limits }: RestClient, path: string): boolean {
-  return limits.pathLength === undefined || path.length <= limits.pathLength;
+/** False: no request gets there, since the way or the server does not take such a path. */
+export function fits({ limits, dialect }: RestClient, path: string): boolean {
+  return (limits.pathLength === undefined || path.length <= limits.pathLength) && !hasSlash(dialect, path);
 }
 
-export function tooLong({ name, limits }: RestClient, path: string): RestError {
+/** Servers of 2.x decode a slash before they look for the route; only keys of variables may hold one there. */
+function hasSlash({ slashPaths }: RestClient['dialect'], path: string): boolean {
+  return slashPaths !== null && path.includes('%2F') && !path.startsWith(slashPaths);
+}
+
+export function unreachable({ name, limits, dialect, airflow }: RestClient, path: string): RestError {
+  if (hasSlash(dialect, path)) {
+    return new RestError(`Airflow ${airflow} does not find ${path}: the id in it has a slash.`, {
+      code: 'not-offered',
+    });
+  }
   return new RestError(
     `${path} has ${path.length} characters, ${name} takes ${limits.pathLength ?? 0}, and this version of Airflow has no other way to it.`,
     {

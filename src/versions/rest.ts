@@ -10,6 +10,12 @@ export interface RestDialect {
   readonly bulk: boolean;
   /** POST of a variable whose key exists replaces it without a word. */
   readonly variablesOverwritten: boolean;
+  /** Fields that a PATCH must hold, whether they are written or not, and what is sent for those that are not. */
+  readonly filler: Readonly<Record<'variables' | 'connections' | 'pools', Readonly<Record<string, unknown>>>>;
+  /** The update_mask that PATCH of a variable's value takes is none. */
+  readonly valueUnmaskable: boolean;
+  /** Of paths only those that begin so may have an encoded slash; null: all. */
+  readonly slashPaths: string | null;
   /** A run's note has a path of its own, or is a field of the run. */
   readonly runNote: 'path' | 'field';
   /** POST of a run must hold logical_date, be it null. */
@@ -32,7 +38,7 @@ export type RestListName =
   | 'eventLogs'
   | 'importErrors';
 
-export type RestFeature = 'createAssetEvent' | 'tries' | 'writeXcom';
+export type RestFeature = 'createAssetEvent' | 'describeVariable' | 'tries' | 'writeXcom';
 
 export interface RestList {
   readonly path: string;
@@ -67,6 +73,9 @@ const V1: RestDialect = Object.freeze<RestDialect>({
   updateMask: 'commas',
   bulk: false,
   variablesOverwritten: true,
+  filler: { variables: { value: '' }, connections: { conn_type: '' }, pools: {} },
+  valueUnmaskable: true,
+  slashPaths: '/variables/',
   runNote: 'path',
   logicalDateNeeded: false,
   assets: { root: '/datasets', eventNames: 'uri' },
@@ -78,7 +87,7 @@ const V1: RestDialect = Object.freeze<RestDialect>({
     eventLogs: list('/eventLogs', 'event_logs', 'event_log_id', ['event_log_id']),
     importErrors: list('/importErrors', 'import_errors', 'import_error_id', ['import_error_id']),
   },
-  since: { createAssetEvent: '2.9', tries: '2.10', writeXcom: '3.0' },
+  since: { createAssetEvent: '2.9', describeVariable: '2.9', tries: '2.10', writeXcom: '3.0' },
 });
 
 const V2: RestDialect = Object.freeze<RestDialect>({
@@ -86,6 +95,13 @@ const V2: RestDialect = Object.freeze<RestDialect>({
   updateMask: 'repeated',
   bulk: true,
   variablesOverwritten: false,
+  filler: {
+    variables: { value: '' },
+    connections: { conn_type: '' },
+    pools: { slots: 0, include_deferred: false },
+  },
+  valueUnmaskable: false,
+  slashPaths: null,
   runNote: 'field',
   logicalDateNeeded: true,
   assets: { root: '/assets', eventNames: 'id' },
@@ -97,7 +113,7 @@ const V2: RestDialect = Object.freeze<RestDialect>({
     eventLogs: list('/eventLogs', 'event_logs', 'id', ['event_log_id']),
     importErrors: list('/importErrors', 'import_errors', 'id', ['import_error_id']),
   },
-  since: { createAssetEvent: '3.0', tries: '3.0', writeXcom: '3.0' },
+  since: { createAssetEvent: '3.0', describeVariable: '3.0', tries: '3.0', writeXcom: '3.0' },
 });
 
 export const REST_DIALECTS: Readonly<Record<'v1' | 'v2', RestDialect>> = Object.freeze({ v1: V1, v2: V2 });

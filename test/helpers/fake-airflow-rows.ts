@@ -24,6 +24,8 @@ export interface FakeAnswer {
 
 interface Api {
   readonly v1: boolean;
+  /** 2.8 and older. */
+  readonly old: boolean;
   readonly rows: FakeRows;
   /** `[api] maximum_page_limit`. */
   readonly pageCap: number;
@@ -38,6 +40,8 @@ export function route(api: Api, request: FakeRequest): FakeAnswer | undefined {
   const { method, path } = request;
   const parts = path.split('/').slice(1).map(decodeURIComponent);
   const [root = '', id, kind, runId, action] = parts;
+  // Of 2.x only keys of variables are paths.
+  if (api.v1 && path.includes('%2F') && root !== 'variables') return refusal(404, 'Not Found');
   if (root in NAMED && parts.length <= 2) return named(api, request, root as keyof typeof NAMED, id);
   if (path === '/dags/~/dagRuns/list' && method === 'POST') return batch(api, request);
   if (root === 'dags' && parts.length === 1) return dags(api, request);
@@ -67,8 +71,10 @@ function named(
     const at = rows.findIndex((row) => row[key] === body[key]);
     // v1 writes over a variable that exists.
     if (at >= 0 && !(api.v1 && root === 'variables')) return refusal(409, 'exists already');
-    if (at >= 0) rows[at] = { ...rows[at], ...body };
-    else rows.push({ id: rows.length + 1, ...body });
+    // 2.8 answers as if it had stored the description.
+    const stored = api.old && root === 'variables' ? { ...body, description: null } : body;
+    if (at >= 0) rows[at] = { ...rows[at], ...stored };
+    else rows.push({ id: rows.length + 1, ...stored });
     return { status: api.v1 ? 200 : 201, body };
   }
   const at = rows.findIndex((row) => row[key] === id);
@@ -80,11 +86,17 @@ function named(
   }
   if (method !== 'PATCH') return undefined;
   if (body[key] !== undefined && body[key] !== id) return refusal(400, 'the name cannot be changed');
+  if (!api.v1 && root === 'pools' && (body.slots === undefined || body.include_deferred === undefined)) {
+    return refusal(422, 'Field required');
+  }
   const mask = api.v1
     ? request.query.get('update_mask')?.split(',')
     : request.query.has('update_mask')
       ? request.query.getAll('update_mask')
       : undefined;
+  if (api.v1 && root === 'variables' && mask?.includes('value') === true) {
+    return refusal(400, "'value' is unknown or cannot be updated.");
+  }
   const changes = Object.entries(body).filter(([field]) => mask === undefined || mask.includes(field));
   rows[at] = { ...rows[at], ...Object.fromEntries(changes) };
   return { status: 200, body: rows[at] };
@@ -126,6 +138,8 @@ function list({ pageCap }: Api, { query }: FakeRequest, name: string, rows: read
 
 function page(name: string, rows: readonly Body[], offset: number, limit: number, cap: number): FakeAnswer {
   const rowsOfPage = rows.slice(offset, offset + Math.min(limit, cap));
+  // As 3.x does for a variable that its Fernet key does not read.
+  if (rowsOfPage.some((row) => row.broken === true)) return { status: 500 };
   return { status: 200, body: { [name]: rowsOfPage, total_entries: rows.length } };
 }
 

@@ -139,3 +139,34 @@ test('the bulk answer is 200 whatever happened: its errors are read', async () =
   airflow.close();
   await fake.close();
 });
+
+describe('what 2.x has otherwise', () => {
+  const start = async (version: string): Promise<{ fake: FakeAirflowApi; airflow: Airflow }> => {
+    const fake = await startFakeAirflowApi({ version });
+    const env = { LIFEBOAT_REST_USER: FAKE_USER.user, LIFEBOAT_REST_PASSWORD: FAKE_USER.password };
+    return { fake, airflow: await openAirflow(fake.url, { env, retry: RETRY }) };
+  };
+
+  test('2.8: the description of a new variable, which its POST drops, is written after it', async () => {
+    const { fake, airflow } = await start('2.8.1');
+    await airflow.variables.create({ key: 'a', value: 'one', description: 'first' });
+    expect(fake.rows.variables[0]).toMatchObject({ value: 'one', description: 'first' });
+    airflow.close();
+    await fake.close();
+  });
+
+  test('an id with a slash is looked for in the list, and what cannot be done to it is an error', async () => {
+    const { fake, airflow } = await start('2.10.3');
+    fake.rows.pools.push({ id: 1, name: 'a/b', slots: 1 });
+    expect(await airflow.pools.get('a/b')).toMatchObject({ slots: 1 });
+    expect(await airflow.pools.get('a/c')).toBeUndefined();
+    await expect(airflow.pools.delete('a/b')).rejects.toMatchObject({ code: 'not-offered' });
+    await expect(airflow.dagRuns.delete('etl', 'a/b')).rejects.toMatchObject({ code: 'not-offered' });
+    // What is not read may be what is looked for.
+    fake.rows.pools.push({ id: 2, name: 'endless', slots: -1, broken: true });
+    await expect(airflow.pools.get('a/c')).rejects.toThrow(/may be one of them/);
+    expect(fake.rows.pools).toHaveLength(2);
+    airflow.close();
+    await fake.close();
+  });
+});

@@ -137,6 +137,47 @@ describe('answers that are too long', () => {
   });
 });
 
+describe('a row that the server fails at', () => {
+  beforeEach(() => start());
+
+  test.each([[[0]], [[49]], [[149]], [[70, 71, 72]], [[0, 149]], [[98, 99, 100, 101]]])(
+    'at %j is told and passed over, and all others come',
+    async (broken) => {
+      const rows = variables(150);
+      fake.rows.variables.push(...rows.map((row, at) => ({ ...row, broken: broken.includes(at) })));
+      const after: unknown[] = [];
+      const onUnreadable = (row: Row | undefined): void => void after.push(row?.key);
+      expect(keys(await allRows(client, { ...LISTING, onUnreadable }))).toEqual(
+        keys(rows.filter((_row, at) => !broken.includes(at))),
+      );
+      const before = (at: number): number => (broken.includes(at - 1) ? before(at - 1) : at - 1);
+      expect(after).toEqual(broken.map((at) => rows[before(at)]?.key));
+      expect(pageCalls().length).toBeLessThan(40 + 12 * broken.length);
+    },
+  );
+
+  test('is an error where nobody wants to know of it', async () => {
+    fake.rows.variables.push(...variables(5), { id: 6, key: 'v6', broken: true });
+    await expect(allRows(client, LISTING)).rejects.toThrow(/fails at one row of \/variables/);
+  });
+
+  test('is not what a server is taken for that fails at everything for a while', async () => {
+    fake.rows.variables.push(...variables(150));
+    fake.faults.push({ path: '/variables', times: 16, kind: { status: 500 } });
+    const told: unknown[] = [];
+    const listing = { ...LISTING, onUnreadable: (row: Row | undefined) => void told.push(row) };
+    expect(keys(await allRows(client, listing))).toEqual(keys(variables(150)));
+    expect(told).toEqual([]);
+  });
+
+  test('nor one that fails at everything for good', async () => {
+    fake.rows.variables.push(...variables(150));
+    fake.faults.push({ path: '/variables', times: 9999, kind: { status: 500 } });
+    const listing = { ...LISTING, onUnreadable: () => undefined };
+    await expect(allRows(client, listing)).rejects.toMatchObject({ status: 500 });
+  });
+});
+
 test('a list is read as it is used: a caller who stops asks for no more', async () => {
   await start();
   fake.rows.variables.push(...variables(500));
