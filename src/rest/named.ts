@@ -54,29 +54,8 @@ export function createNamedResource<Given extends Row, Found extends Row>(
 
   async function get(name: string): Promise<Found | undefined> {
     const path = one(name);
-    if (!fits(client, path)) return find(name);
+    if (!fits(client, path)) return (await findInList(client, listing, name)) as Found | undefined;
     return (await getOne(client, path)) as Found | undefined;
-  }
-
-  /** Through the list, which has no long paths. */
-  async function find(name: string): Promise<Found | undefined> {
-    let unreadable = 0;
-    const onUnreadable = (): void => {
-      unreadable += 1;
-    };
-    for await (const page of pages(client, { ...listing, onUnreadable })) {
-      const row = page.rows.find((candidate) => candidate[key] === name);
-      if (row !== undefined) return row as Found;
-    }
-    if (unreadable === 0) return undefined;
-    throw new RestError(
-      `${client.name} fails at ${unreadable} rows of ${root}: ${name} may be one of them.`,
-      {
-        code: 'answer',
-        status: 500,
-        next: 'The log of the API server says why.',
-      },
-    );
   }
 
   async function update(name: string, fields: Partial<Given>, options: UpdateOptions = {}): Promise<Found> {
@@ -133,6 +112,23 @@ export function createNamedResource<Given extends Row, Found extends Row>(
       }
     },
   };
+}
+
+/** Through the list, which has no long paths and no slashes in them. */
+async function findInList(client: RestClient, listing: Listing, name: string): Promise<Row | undefined> {
+  let unreadable = 0;
+  const onUnreadable = (): void => {
+    unreadable += 1;
+  };
+  for await (const { rows } of pages(client, { ...listing, onUnreadable })) {
+    const row = rows.find((candidate) => candidate[listing.key[0] ?? ''] === name);
+    if (row !== undefined) return row;
+  }
+  if (unreadable === 0) return undefined;
+  throw new RestError(
+    `${client.name} fails at ${unreadable} rows of ${listing.path}: ${name} may be one of them.`,
+    { code: 'answer', status: 500, next: 'The log of the API server says why.' },
+  );
 }
 
 /** As this version takes it: a,b or the parameter once for each. */
