@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { allTables, countRows, databaseUrl, newTarget } from './database.mjs';
 import { KEEP, startLiveClients } from './live-clients.mjs';
 
-const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../dist/bin/lifeboat.js', import.meta.url));
 
 /** Bytes of all files below a folder. */
 function folderSize(folder) {

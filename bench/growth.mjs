@@ -20,7 +20,7 @@ import {
 } from './database.mjs';
 import { measure } from './measure.mjs';
 
-const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../dist/bin/lifeboat.js', import.meta.url));
 const PAGE = new URL('../docs/performance.md', import.meta.url);
 const SCALE_SQL =
   process.env.AIRFLOW_SCALE_SQL ??

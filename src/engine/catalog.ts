@@ -3,6 +3,7 @@ import type { Storage } from '../storage/storage.ts';
 import type { CatalogEntry, EngineContext } from './api.ts';
 import { BACKUPS, backupIdOf, isBackupId, manifestKey } from './layout.ts';
 import type { Manifest } from './manifest.ts';
+import { readSmall } from './read-small.ts';
 import { checkParts } from './verify-parts.ts';
 
 /** What lies under backups/, by listing alone. */
@@ -69,22 +70,16 @@ export async function listBackups(
 async function readManifest(storage: Storage, backupId: string, signal: AbortSignal): Promise<Manifest> {
   // The schema validator takes longer to load than all the rest; an empty catalog and --help must not pay for it.
   const { decodeManifest, MAX_MANIFEST_BYTES } = await import('./manifest-file.ts');
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of (await storage.read(manifestKey(backupId), {
-    signal,
-  })) as AsyncIterable<Uint8Array>) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes > MAX_MANIFEST_BYTES) {
-      throw new LifeboatError(
+  const bytes = await readSmall(storage, manifestKey(backupId), signal, {
+    maxBytes: MAX_MANIFEST_BYTES,
+    tooLarge: () =>
+      new LifeboatError(
         'integrity',
         `The manifest of backup ${backupId} is larger than any manifest can be.`,
         { next: 'Use another backup (`lifeboat list`), and find out what changed this one.' },
-      );
-    }
-  }
-  return decodeManifest(Buffer.concat(chunks), backupId);
+      ),
+  });
+  return decodeManifest(bytes, backupId);
 }
 
 export interface ResolvedBackup {

@@ -3,8 +3,8 @@ import { quoteLiteral, quoteTable } from '../db/introspect.ts';
 import { LifeboatError } from '../errors.ts';
 import type { DrillTable } from './drill-record.ts';
 import type { LoadContext } from './load-context.ts';
+import { storedTable } from './manifest.ts';
 import type { Rehearsed } from './shadow/merge.ts';
-import { storedOf } from './shadow/plan.ts';
 import type { LoadedShadow } from './shadow/prepare.ts';
 import { stageName } from './stage.ts';
 
@@ -15,11 +15,11 @@ import { stageName } from './stage.ts';
  * @throws LifeboatError 'failed' when rows are missing, or there are more
  */
 export async function countShadow({ plan, load, filled }: LoadedShadow): Promise<readonly DrillTable[]> {
-  const names = plan.tables.map(({ name }) => name).filter((name) => storedOf(load.manifest, name));
+  const names = plan.tables.map(({ name }) => name).filter((name) => storedTable(load.manifest, name));
   const counts = await countRows(load.client, names, (name) => quoteTable(plan.place.shadow, name));
   const leavesOut = load.leftOutRuns.length > 0 || filled.orphanEvents > 0;
   const tables = names.map((table): DrillTable & { readonly expected: number } => {
-    const stored = storedOf(load.manifest, table)?.rows ?? 0;
+    const stored = storedTable(load.manifest, table)?.rows ?? 0;
     const loaded = filled.loaded.get(table);
     const expected = leavesOut ? (loaded?.rows ?? 0) : stored;
     return { table, stored, rows: counts.get(table) ?? 0, moved: loaded?.moved ?? 0, expected };

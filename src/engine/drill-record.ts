@@ -3,6 +3,7 @@ import { isLifeboatError, LifeboatError } from '../errors.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { InFlightResult } from './in-flight/in-flight.ts';
 import { drillIdOf, drillKey, DRILLS } from './layout.ts';
+import { readSmall } from './read-small.ts';
 import type { DanglingReference } from './shadow/references.ts';
 
 const DRILL_FORMAT = 1;
@@ -114,15 +115,11 @@ function summaryOf(drillId: string, record: DrillRecord): LastDrill {
 }
 
 async function readRecord(storage: Storage, drillId: string, signal: AbortSignal): Promise<DrillRecord> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  const body = (await storage.read(drillKey(drillId), { signal })) as AsyncIterable<Uint8Array>;
-  for await (const chunk of body) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes > MAX_BYTES) throw damaged(drillId);
-  }
-  return decode(drillId, Buffer.concat(chunks).toString('utf8'));
+  const bytes = await readSmall(storage, drillKey(drillId), signal, {
+    maxBytes: MAX_BYTES,
+    tooLarge: () => damaged(drillId),
+  });
+  return decode(drillId, bytes.toString('utf8'));
 }
 
 function decode(drillId: string, text: string): DrillRecord {

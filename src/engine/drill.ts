@@ -22,6 +22,7 @@ import type { LoadedShadow, ReadyShadow } from './shadow/prepare.ts';
 import { checkReferences } from './shadow/references.ts';
 import type { DanglingReference } from './shadow/references.ts';
 import { newShadow } from './shadow/restore.ts';
+import { allUnreadable } from './shadow/settle.ts';
 import { makeRoom } from './shadow/swap.ts';
 import { TOOL } from './tool.ts';
 import { refuseInconsistent } from './verify-parts.ts';
@@ -185,7 +186,6 @@ async function settle(
 ): Promise<ReadyShadow> {
   const ready = await prepareExchange(loaded, request, tables);
   const { settled, rekeyed, prepared, merging } = ready;
-  const { unreadable } = prepared.rehearsed;
   const room = await makeRoom(merging, loaded.plan);
   const history = notes.tables.map((one) => ({ ...one, moved: one.moved + (room.get(one.table) ?? 0) }));
   note(notes, {
@@ -194,7 +194,7 @@ async function settle(
     unfinishedRuns: settled.found.unfinishedRuns,
     unfinishedTasks: settled.found.unfinishedTasks,
     secrets: rekeyed,
-    unreadableSecrets: unreadable === undefined ? null : [...unreadable, ...settled.unreadable],
+    unreadableSecrets: allUnreadable(prepared.rehearsed.unreadable, settled),
   });
   return ready;
 }

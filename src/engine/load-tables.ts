@@ -10,9 +10,10 @@ import { loadDags } from './load-dags.ts';
 import { insertStatement } from './insert.ts';
 import { leaveOutRows, leaveOutSameKeys, leavesRowsOut } from './left-out.ts';
 import { lastFreeId, ROOM } from './live-jobs.ts';
+import { storedTable } from './manifest.ts';
 import type { ManifestTable } from './manifest.ts';
 import { mergeRows } from './merge.ts';
-import { objectsOf, wholeTable } from './sealed/fields.ts';
+import { storedBytes, wholeTable } from './sealed/fields.ts';
 import { mapCollidingIds, mapLookups, mapMatchedIds, stageName } from './stage.ts';
 import { maxOf, readSequence } from './target-state.ts';
 
@@ -25,18 +26,27 @@ export async function loadTables(
   const loaded: LoadedTable[] = [];
   if (load.choice) await stageChosen(load, load.choice, tables);
   for (const table of tables) {
-    const found = load.manifest.tables.find((one) => one.name === table.name);
+    const found = storedTable(load.manifest, table.name);
     if (!found) continue;
     const stored = unsealed(load, table) ? wholeTable(found) : found;
     const started = ctx.now().getTime();
     const result = await loadTable(load, table, stored);
-    load.progress.add(table.name, stored.rows, 0);
-    const seconds = (ctx.now().getTime() - started) / 1000;
-    const bytes = stored.parts.flatMap(objectsOf).reduce((sum, object) => sum + object.bytes, 0);
-    ctx.report({ event: 'table', phase: 'load', table: table.name, rows: result.rows, bytes, seconds });
+    reportLoaded(load, stored, result, started);
     loaded.push(result);
   }
   return loaded;
+}
+
+/** Tells that a table is there. `started`: milliseconds since the epoch. */
+export function reportLoaded(
+  { ctx, progress }: LoadContext,
+  stored: ManifestTable,
+  { table, rows }: LoadedTable,
+  started: number,
+): void {
+  progress.add(table, stored.rows, 0);
+  const seconds = (ctx.now().getTime() - started) / 1000;
+  ctx.report({ event: 'table', phase: 'load', table, rows, bytes: storedBytes([stored]), seconds });
 }
 
 export async function loadTable(

@@ -166,10 +166,15 @@ function busyFirst(order: readonly string[], error: unknown): string[] {
   return [...busy, ...order.filter((statement) => !busy.includes(statement))];
 }
 
-/** query_canceled (by the timeout), lock_not_available, deadlock_detected */
-function isBusy(error: unknown): boolean {
+/** lock_not_available, deadlock_detected */
+export function isLockRefused(error: unknown): boolean {
   const code = sqlStateOf(error);
-  return code === '57014' || code === '55P03' || code === '40P01';
+  return code === '55P03' || code === '40P01';
+}
+
+/** Or query_canceled, by the timeout of an attempt. */
+function isBusy(error: unknown): boolean {
+  return isLockRefused(error) || sqlStateOf(error) === '57014';
 }
 
 async function tablesBusy(

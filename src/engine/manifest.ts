@@ -92,3 +92,8 @@ export interface Manifest {
   /** SHA-256 of the manifest's own bytes with these 64 digits replaced by zeros. */
   readonly checksum: string;
 }
+
+/** Undefined: the backup does not have the table. */
+export function storedTable(manifest: Manifest, name: string): ManifestTable | undefined {
+  return manifest.tables.find((table) => table.name === name);
+}

@@ -5,6 +5,7 @@ import type { ResolvedTable } from '../versions/registry.ts';
 import type { EngineContext } from './api.ts';
 import { decompressor } from './codec.ts';
 import { characterLimit } from './drift.ts';
+import { storedTable } from './manifest.ts';
 import type { Manifest, ManifestTable } from './manifest.ts';
 import type { TargetState } from './target-state.ts';
 
@@ -24,7 +25,7 @@ export function narrowColumns(
   return tables
     .filter((table) => table.restore.kind !== 'lookup')
     .flatMap((table) => {
-      const stored = manifest.tables.find((one) => one.name === table.name);
+      const stored = storedTable(manifest, table.name);
       const live = state.live.tables.get(table.name);
       return (stored?.columns ?? []).flatMap((column): NarrowColumn[] => {
         const limit = characterLimit(live?.columns.get(column)?.type ?? '');
@@ -48,7 +49,7 @@ export async function refuseTooNarrow(
 ): Promise<void> {
   const tooLong: string[] = [];
   for (const name of new Set(columns.map((column) => column.table))) {
-    const stored = manifest.tables.find((table) => table.name === name);
+    const stored = storedTable(manifest, name);
     if (!stored) continue;
     const own = columns.filter((column) => column.table === name);
     const longest = await longestValues(

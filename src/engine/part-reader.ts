@@ -1,6 +1,7 @@
 import { pipeline } from 'node:stream/promises';
 import type { Client } from 'pg';
 import copyStreams from 'pg-copy-streams';
+import { collectAfter } from '../db/collector.ts';
 import { LifeboatError, ObjectNotFoundError } from '../errors.ts';
 import type { EngineContext } from './api.ts';
 import { decompressor } from './codec.ts';
@@ -31,7 +32,7 @@ async function loadPart(
     // The storage first: a COPY that fails while nothing is connected to it yet would end the process.
     const stored = await ctx.storage.read(part.key, { signal: ctx.signal });
     const target = client.query(copyStreams.from(copySql));
-    await pipeline(stored, proven, decompressor(part.key), target, { signal: ctx.signal });
+    await pipeline(stored, proven, decompressor(part.key), counted, target, { signal: ctx.signal });
     loaded = target.rowCount;
   } catch (error) {
     if (error instanceof ObjectNotFoundError) throw changed(part, 'it is missing');
@@ -40,6 +41,14 @@ async function loadPart(
   }
   // A COPY that drops rows on the way does not say how many it read; the hash says that it was all of them.
   if (loaded !== part.rows && !someRows) throw changed(part, `it has ${loaded} rows instead of ${part.rows}`);
+}
+
+/** What is unpacked is garbage as soon as it is sent. */
+async function* counted(unpacked: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  for await (const chunk of unpacked) {
+    collectAfter(chunk.length);
+    yield chunk;
+  }
 }
 
 function changed(part: Pick<ManifestPart, 'key'>, problem: string): LifeboatError {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Transform } from 'node:stream';
 import type { Client } from 'pg';
+import { collectAfter } from '../db/collector.ts';
 import { copyOut } from '../db/copy-out.ts';
 import type { Throttle } from '../db/throttle.ts';
 import type { Storage } from '../storage/storage.ts';
@@ -70,6 +71,7 @@ export async function storeBlocks(
     const packed = packer as AsyncIterable<Buffer>;
     for await (const chunk of job.seal ? await job.seal.seal(packed) : packed) {
       hash.update(chunk);
+      collectAfter(chunk.length);
       bytes += chunk.length;
       yield chunk;
     }

@@ -9,7 +9,7 @@ import type { Manifest } from './manifest.ts';
 import { createProgress } from './progress.ts';
 import { createRekeying } from './rekey.ts';
 import type { Rekeying, RekeyRequest } from './rekey.ts';
-import { objectsOf } from './sealed/fields.ts';
+import { storedBytes } from './sealed/fields.ts';
 import { unsealingFor } from './sealed/for-restore.ts';
 import type { Unsealing } from './sealed/read.ts';
 import type { TargetState } from './target-state.ts';
@@ -37,9 +37,7 @@ export function createLoad(
   const stored = manifest.tables.filter((table) => tables.some(({ name }) => name === table.name));
   const progress = createProgress(ctx, 'load', {
     totalRows: stored.reduce((sum, table) => sum + table.rows, 0),
-    totalBytes: stored
-      .flatMap((table) => table.parts.flatMap(objectsOf))
-      .reduce((sum, object) => sum + object.bytes, 0),
+    totalBytes: storedBytes(stored),
   });
   const kept = (table: string): number => (state.counts.get(table)?.rows ?? 0) - (deleted.get(table) ?? 0);
   return {

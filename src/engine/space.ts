@@ -1,5 +1,5 @@
 import type { Manifest } from './manifest.ts';
-import { objectsOf } from './sealed/fields.ts';
+import { storedBytes } from './sealed/fields.ts';
 
 /**
  * Bytes of tables and indexes for each stored byte. A million task instances of gen_scale.sql are 1.38 GB restored, from
@@ -11,10 +11,7 @@ const MARGIN = 2;
 
 /** Pure. What the disk of the target's server should have free: nobody can ask it how much that is (not on RDS). */
 export function spaceNeeded(manifest: Manifest, tables: readonly string[]): number {
-  const stored = manifest.tables
-    .filter(({ name }) => tables.includes(name))
-    .flatMap(({ parts }) => parts.flatMap(objectsOf))
-    .reduce((sum, { bytes }) => sum + bytes, 0);
+  const stored = storedBytes(manifest.tables.filter(({ name }) => tables.includes(name)));
   const ratio = BYTES_FOR_STORED[manifest.compression.split(':')[0] ?? ''] ?? 7;
   return Math.ceil(stored * ratio * MARGIN);
 }

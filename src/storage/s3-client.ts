@@ -94,7 +94,7 @@ function createClient(place: S3Place, idleTimeout: number): S3Client {
   });
   const owner = place.expectedBucketOwner;
   if (owner !== undefined) {
-    // As a middleware, because the SDK's Upload leaves the owner out of its abort request.
+    // As a middleware, so that no request is without it.
     client.middlewareStack.add(
       (next) => (args) => next({ ...args, input: { ...args.input, ExpectedBucketOwner: owner } }),
       {

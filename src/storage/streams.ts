@@ -43,12 +43,21 @@ export async function* abortable(
     yield* body;
     return;
   }
-  const aborted = whenAborted(signal);
+  let refuse: (error: Error) => void = () => undefined;
+  const onAbort = (): void => {
+    refuse(toError(signal.reason));
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
   const iterator = body[Symbol.asyncIterator]();
   let open = true;
   try {
     for (;;) {
-      const result = await Promise.race([iterator.next(), aborted.promise]);
+      if (signal.aborted) throw toError(signal.reason);
+      // Not Promise.race with one promise for the abort: that promise would hold every chunk until the body's end.
+      const result = await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
+        refuse = reject;
+        iterator.next().then(resolve, reject);
+      });
       if (result.done === true) {
         open = false;
         return;
@@ -56,27 +65,10 @@ export async function* abortable(
       yield result.value;
     }
   } finally {
-    aborted.stop();
+    signal.removeEventListener('abort', onAbort);
     // Not awaited: a generator that hangs in its own await would never answer, and the abort would hang with it.
     if (open) iterator.return?.().catch(() => undefined);
   }
-}
-
-function whenAborted(signal: AbortSignal): { promise: Promise<never>; stop(): void } {
-  let stop = (): void => undefined;
-  const promise = new Promise<never>((_resolve, reject) => {
-    const onAbort = (): void => {
-      reject(toError(signal.reason));
-    };
-    stop = () => {
-      signal.removeEventListener('abort', onAbort);
-    };
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-  });
-  // The race may be over before the abort; an unobserved rejection would end the process.
-  promise.catch(() => undefined);
-  return { promise, stop };
 }
 
 /** One object's body in memory, for the drivers that need it whole. */

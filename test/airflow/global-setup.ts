@@ -12,8 +12,8 @@ import { selectReleases } from './versions.ts';
  */
 export default async function setup(): Promise<() => Promise<void>> {
   console.log(`airflow-lab: ${labPath()}`);
-  if (!existsSync(new URL('../../dist/cli/main.js', import.meta.url))) {
-    throw new Error('dist/cli/main.js is missing: run npm run build first.');
+  if (!existsSync(new URL('../../dist/bin/lifeboat.js', import.meta.url))) {
+    throw new Error('dist/bin/lifeboat.js is missing: run npm run build first.');
   }
   // One after the other: they share pip's and uv's caches, and the first one may have to install uv.
   for (const release of selectReleases(process.env.AIRFLOW_VERSIONS)) {

@@ -4,7 +4,7 @@ import { run } from './run.ts';
 import type { RunResult } from './run.ts';
 
 /** The built command, for scripts that run it. */
-export const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../../dist/bin/lifeboat.js', import.meta.url));
 
 /** The last line of `--json`. */
 export type Summary = Readonly<Record<string, unknown>>;

@@ -5,6 +5,7 @@ import { LifeboatError } from '../../errors.ts';
 import type { ResolvedTable } from '../../versions/registry.ts';
 import type { EngineContext, RestoreRequest } from '../api.ts';
 import { readRows } from '../export/rows.ts';
+import { storedTable } from '../manifest.ts';
 import type { Manifest } from '../manifest.ts';
 import type { Blocker } from '../plans.ts';
 import { livePredicate } from '../live-rows.ts';
@@ -258,7 +259,7 @@ async function* batches(
   name: string,
   columns: readonly string[],
 ): AsyncGenerator<readonly (readonly (string | null)[])[]> {
-  const stored = manifest.tables.find((table) => table.name === name);
+  const stored = storedTable(manifest, name);
   if (!stored) return;
   const fields = columns.map((column) => stored.columns.indexOf(column));
   let batch: (string | null)[][] = fields.map(() => []);

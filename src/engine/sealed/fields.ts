@@ -44,6 +44,12 @@ export function objectsOf(part: ManifestPart): readonly SealedPart[] {
   return part.sealed ? [part, part.sealed] : [part];
 }
 
+/** Bytes of all stored objects of these tables. */
+export function storedBytes(tables: readonly ManifestTable[]): number {
+  const objects = tables.flatMap(({ parts }) => parts.flatMap(objectsOf));
+  return objects.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
 export function hasSealed(stored: ManifestTable): boolean {
   return stored.sealed !== undefined && stored.rows > 0;
 }

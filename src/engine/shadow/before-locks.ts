@@ -2,9 +2,11 @@ import type { Client } from 'pg';
 import { withClient } from '../../db/connect.ts';
 import { quoteTable } from '../../db/introspect.ts';
 import type { DatabaseTarget } from '../../db/target.ts';
+import type { ResolvedTable } from '../../versions/registry.ts';
 import type { EngineContext } from '../api.ts';
 import type { LoadContext } from '../load-context.ts';
 import { applicationName } from '../session.ts';
+import type { Place } from './dress.ts';
 import type { Prepared } from './exchange.ts';
 import { correctReferences } from './fill.ts';
 import type { ShadowPlan } from './jobs.ts';
@@ -16,10 +18,18 @@ const MAINTENANCE_WAIT = "SET LOCAL lock_timeout = '60s'";
 
 /** Stops no reader or writer; autovacuum, CREATE INDEX and ALTER TABLE stay out until the commit. */
 export async function keepMaintenanceOut(client: Client, { place, tables }: ShadowPlan): Promise<void> {
-  const names = tables.map(({ name }) => quoteTable(place.live, name)).join(', ');
-  await client.query(
-    `${MAINTENANCE_WAIT}; LOCK TABLE ${names} IN SHARE UPDATE EXCLUSIVE MODE; SET LOCAL lock_timeout = 0`,
-  );
+  await lockLive(client, place, tables, 'SHARE UPDATE EXCLUSIVE');
+}
+
+/** Locks that no reader or writer of Airflow's everyday work has to wait for; so these may wait themselves. */
+async function lockLive(
+  client: Client,
+  { live }: Place,
+  tables: readonly ResolvedTable[],
+  mode: 'SHARE UPDATE EXCLUSIVE' | 'SHARE ROW EXCLUSIVE',
+): Promise<void> {
+  const names = tables.map(({ name }) => quoteTable(live, name)).join(', ');
+  await client.query(`${MAINTENANCE_WAIT}; LOCK TABLE ${names} IN ${mode} MODE; SET LOCAL lock_timeout = 0`);
 }
 
 /**
@@ -30,10 +40,7 @@ export async function linkQuiet(load: LoadContext, plan: ShadowPlan, prepared: P
   const quiet = prepared.merged.filter(isQuiet);
   if (quiet.length === 0) return prepared;
   const { client } = load;
-  const names = quiet.map(({ name }) => quoteTable(plan.place.live, name)).join(', ');
-  await client.query(
-    `${MAINTENANCE_WAIT}; LOCK TABLE ${names} IN SHARE ROW EXCLUSIVE MODE; SET LOCAL lock_timeout = 0`,
-  );
+  await lockLive(client, plan.place, quiet, 'SHARE ROW EXCLUSIVE');
   const rehearsed = await mergeQuiet(load, prepared.merged, prepared.rehearsed);
   const linked = new Set(rehearsed.steps.flatMap(({ table, done }) => (done ? [table.name] : [])));
   const parents = plan.parents.filter(({ name }) => linked.has(name));

@@ -1,10 +1,9 @@
 import type { Client } from 'pg';
 import { withClient } from '../../db/connect.ts';
 import { quoteIdent } from '../../db/introspect.ts';
-import { sqlStateOf } from '../../db/sqlstate.ts';
 import type { DatabaseTarget } from '../../db/target.ts';
 import type { EngineContext } from '../api.ts';
-import { waitForWorkers } from '../locks.ts';
+import { isLockRefused, waitForWorkers } from '../locks.ts';
 import { applicationName } from '../session.ts';
 
 /** Start of the comment by which a schema is known as ours. A schema without it is never touched, whatever its name. */
@@ -46,9 +45,7 @@ async function dropShadow(ctx: EngineContext, environment: DatabaseTarget, schem
         await client.query(`DROP SCHEMA IF EXISTS ${quoteIdent(schema)} CASCADE`);
         return;
       } catch (error) {
-        // lock_not_available, deadlock_detected
-        const busy = ['55P03', '40P01'].includes(sqlStateOf(error) ?? '');
-        if (!busy || attempt === ATTEMPTS) throw error;
+        if (!isLockRefused(error) || attempt === ATTEMPTS) throw error;
         await new Promise((resolve) => setTimeout(resolve, 100 + Math.random() * 100));
       }
     }

@@ -6,9 +6,10 @@ import { unsealed } from '../copy-stage.ts';
 import { LEFT_OUT, leavesRowsOut } from '../left-out.ts';
 import { parentIds } from '../load-context.ts';
 import type { LoadContext, LoadedTable } from '../load-context.ts';
-import { loadTable, mapParent, stageTable } from '../load-tables.ts';
+import { loadTable, mapParent, reportLoaded, stageTable } from '../load-tables.ts';
+import { storedTable } from '../manifest.ts';
 import { mayHaveOrphans, orphanEventsSql } from '../orphan-events.ts';
-import { objectsOf, wholeTable } from '../sealed/fields.ts';
+import { wholeTable } from '../sealed/fields.ts';
 import { mapName, stageName } from '../stage.ts';
 import { createSql } from './dress.ts';
 import type { Place } from './dress.ts';
@@ -57,7 +58,7 @@ export async function fillTable(
   const { ctx, client } = load;
   const started = ctx.now().getTime();
   await client.query(createSql(place, table.name, load.state.serverVersion));
-  const found = load.manifest.tables.find((one) => one.name === table.name);
+  const found = storedTable(load.manifest, table.name);
   if (!found) return;
   const borrowed = await borrow(load, place, table);
   const stored = unsealed(load, table) ? wholeTable(found) : found;
@@ -75,10 +76,7 @@ export async function fillTable(
     filled.orphanEvents = listed.rowCount ?? 0;
   }
   if (borrowed.length > 0) await client.query(`DROP VIEW ${borrowed.join(', ')}`);
-  load.progress.add(table.name, stored.rows, 0);
-  const seconds = (ctx.now().getTime() - started) / 1000;
-  const bytes = stored.parts.flatMap(objectsOf).reduce((sum, object) => sum + object.bytes, 0);
-  ctx.report({ event: 'table', phase: 'load', table: table.name, rows: result.rows, bytes, seconds });
+  reportLoaded(load, stored, result, started);
 }
 
 /** Makes what earlier transactions shared visible under the temporary names that the loading functions know. */

@@ -1,9 +1,10 @@
 import type { Client } from 'pg';
-import { sqlStateOf } from '../../db/sqlstate.ts';
 import { quoteIdent, quoteLiteral, quoteTable } from '../../db/introspect.ts';
 import type { ResolvedTable } from '../../versions/registry.ts';
 import type { LoadContext } from '../load-context.ts';
-import { objectsOf } from '../sealed/fields.ts';
+import { isLockRefused } from '../locks.ts';
+import { storedTable } from '../manifest.ts';
+import { storedBytes } from '../sealed/fields.ts';
 import { SHADOW_COMMENT } from './debris.ts';
 import type { Definition, ForeignKeyDefinition } from './definitions.ts';
 import { commentOnLinkSql, dressSql, indexSql, linkSql, validateSql } from './dress.ts';
@@ -67,8 +68,8 @@ export function shadowJobs(
     },
   };
   const jobs = plan.tables.flatMap((table) => {
-    const stored = base.manifest.tables.find((one) => one.name === table.name);
-    const weight = (stored?.parts ?? []).flatMap(objectsOf).reduce((sum, object) => sum + object.bytes, 1);
+    const stored = storedTable(base.manifest, table.name);
+    const weight = 1 + storedBytes(stored ? [stored] : []);
     const load: Job = {
       name: `load ${table.name}`,
       after: ['begin', ...loadsBefore(plan, table, base).map((name) => `load ${name}`)],
@@ -176,8 +177,7 @@ async function executePatiently(client: Client, statements: readonly string[]): 
       await client.query('SET LOCAL lock_timeout = 0; RELEASE SAVEPOINT lifeboat_link');
       return;
     } catch (error) {
-      const busy = ['55P03', '40P01'].includes(sqlStateOf(error) ?? '');
-      if (!busy || attempt === LINK_ATTEMPTS) throw error;
+      if (!isLockRefused(error) || attempt === LINK_ATTEMPTS) throw error;
       await client.query('ROLLBACK TO SAVEPOINT lifeboat_link');
       await new Promise((resolve) => setTimeout(resolve, 100 + Math.random() * 200));
     }

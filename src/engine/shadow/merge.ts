@@ -4,13 +4,13 @@ import { unsealed } from '../copy-stage.ts';
 import type { LoadContext, LoadedTable } from '../load-context.ts';
 import { loadDags } from '../load-dags.ts';
 import { insertMissingSql, mapParent } from '../load-tables.ts';
+import { storedTable } from '../manifest.ts';
 import type { ManifestTable } from '../manifest.ts';
 import { mergeResult, prepareMerge } from '../merge.ts';
 import type { PreparedMerge } from '../merge.ts';
 import { wholeTable } from '../sealed/fields.ts';
 import { mapName, stageName } from '../stage.ts';
 import { surveyRows } from '../unreadable.ts';
-import { storedOf } from './plan.ts';
 import { queryAll } from './query-all.ts';
 
 /**
@@ -53,7 +53,7 @@ export async function rehearseMerge(
   const seenQuiet = await lookAtRows(load, merged, true);
   const steps: MergeStep[] = [];
   for (const table of merged) {
-    const found = storedOf(load.manifest, table.name);
+    const found = storedTable(load.manifest, table.name);
     if (!found || table.restore.kind !== 'merge') continue;
     const stored = unsealed(load, table) ? wholeTable(found) : found;
     const moved = await mapParent(load, table);

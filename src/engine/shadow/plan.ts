@@ -2,7 +2,8 @@ import type { Client } from 'pg';
 import type { ResolvedTable } from '../../versions/registry.ts';
 import { livePredicate } from '../live-rows.ts';
 import type { ShadowLoad } from '../load-context.ts';
-import type { Manifest, ManifestTable } from '../manifest.ts';
+import { storedTable } from '../manifest.ts';
+import type { Manifest } from '../manifest.ts';
 import { readSequence } from '../target-state.ts';
 import type { TargetState } from '../target-state.ts';
 import { readDefinitions } from './definitions.ts';
@@ -32,7 +33,8 @@ export async function planShadow(
     tables: set,
     definitions: new Map(definitions.map((definition) => [definition.table, definition])),
     parents: tables.filter(
-      ({ name, restore }) => restore.kind !== 'history' && referenced.has(name) && storedOf(manifest, name),
+      ({ name, restore }) =>
+        restore.kind !== 'history' && referenced.has(name) && storedTable(manifest, name),
     ),
     owner: definitions[0]?.owner ?? '',
     moving,
@@ -82,8 +84,4 @@ export function shadowLoad(plan: ShadowPlan, state: TargetState, clean: boolean)
     referred: referredTables(plan.tables),
     growing: growingTables(state, plan.tables),
   };
-}
-
-export function storedOf(manifest: Manifest, name: string): ManifestTable | undefined {
-  return manifest.tables.find((table) => table.name === name);
 }

@@ -3,6 +3,7 @@ import type { ResolvedTable } from '../../versions/registry.ts';
 import type { EngineContext, RestoreRequest } from '../api.ts';
 import type { LoadContext } from '../load-context.ts';
 import { stageTable } from '../load-tables.ts';
+import { storedTable } from '../manifest.ts';
 import type { Manifest } from '../manifest.ts';
 import { removeEvents } from '../orphan-events.ts';
 import { createLoad, createSecrets } from '../restore-parts.ts';
@@ -14,7 +15,7 @@ import type { Filled } from './fill.ts';
 import { shadowJobs } from './jobs.ts';
 import type { ShadowPlan } from './jobs.ts';
 import { rehearseMerge } from './merge.ts';
-import { planShadow, shadowLoad, storedOf } from './plan.ts';
+import { planShadow, shadowLoad } from './plan.ts';
 import { settleShadow } from './settle.ts';
 import type { Settled } from './settle.ts';
 import { runJobs } from './workers.ts';
@@ -52,7 +53,7 @@ export async function loadShadow(
     shadow: shadowLoad(plan, state, request.clean),
   };
   for (const { name } of plan.tables) {
-    if (storedOf(manifest, name) && !plan.moving.has(name)) load.ids.set(name, 'kept');
+    if (storedTable(manifest, name) && !plan.moving.has(name)) load.ids.set(name, 'kept');
   }
   const message = `Loading ${tables.length} tables beside the live ones`;
   ctx.report({ event: 'phase', phase: 'load', message });
@@ -87,7 +88,7 @@ export async function prepareExchange(
   const settled = await settleShadow(load, plan, request);
   const merged = tables.filter(({ restore }) => restore.kind === 'merge');
   const merging: LoadContext = { ...load, ids: new Map(load.ids) };
-  for (const table of merged) if (storedOf(load.manifest, table.name)) await stageTable(merging, table);
+  for (const table of merged) if (storedTable(load.manifest, table.name)) await stageTable(merging, table);
   const rekeyed = secrets.finish();
   load.progress.end();
   const prepared: Prepared = {

@@ -7,6 +7,7 @@ import { runLabel } from '../live-rows.ts';
 import type { LoadContext, LoadedTable } from '../load-context.ts';
 import { lockTables } from '../locks.ts';
 import type { HeldLocks } from '../locks.ts';
+import { storedTable } from '../manifest.ts';
 import type { Manifest } from '../manifest.ts';
 import { mergeOf } from '../restore-parts.ts';
 import type { Work } from '../restore-parts.ts';
@@ -17,8 +18,8 @@ import type { Exchanged, Prepared } from './exchange.ts';
 import type { Filled } from './fill.ts';
 import type { ShadowPlan } from './jobs.ts';
 import { countGone, lookAgain, refuseChanged } from './look-again.ts';
-import { storedOf } from './plan.ts';
 import { loadShadow, prepareExchange } from './prepare.ts';
+import { allUnreadable } from './settle.ts';
 import type { Settled } from './settle.ts';
 import { makeRoom } from './swap.ts';
 
@@ -101,7 +102,7 @@ async function report(
   const { live } = plan.place;
   const { carried, mergedTables, carryingDags } = exchanged;
   const loaded = tables.flatMap((table): LoadedTable[] => {
-    const lookup = table.restore.kind === 'lookup' && storedOf(load.manifest, table.name);
+    const lookup = table.restore.kind === 'lookup' && storedTable(load.manifest, table.name);
     const none = lookup ? { table: table.name, rows: 0, moved: 0 } : undefined;
     const one = filled.loaded.get(table.name) ?? mergedTables.get(table.name) ?? none;
     if (!one) return [];
@@ -115,8 +116,7 @@ async function report(
     connections: mergeOf(loaded, 'connection'),
     ...(await judgeRestored(client, live, addFound(settled.found, carried.found))),
     inFlight: settled.inFlight,
-    unreadableSecrets:
-      exchanged.unreadable === undefined ? null : [...exchanged.unreadable, ...settled.unreadable],
+    unreadableSecrets: allUnreadable(exchanged.unreadable, settled),
     notesWithoutUser: [...filled.authorless.values()].reduce((sum, notes) => sum + notes, 0),
     eventsWithoutDataset: filled.orphanEvents,
     keptRuns: load.state.liveRuns.map(runLabel),

@@ -20,6 +20,14 @@ export interface Settled {
   readonly unreadable: readonly string[];
 }
 
+/** Secrets that the target's keys do not read, of merged rows and of the shadow; null: no key is known. */
+export function allUnreadable(
+  merged: readonly string[] | undefined,
+  { unreadable }: Settled,
+): readonly string[] | null {
+  return merged === undefined ? null : [...merged, ...unreadable];
+}
+
 /** What a restore decides about the rows that it brought, while they are still in the shadow and nobody waits. */
 export async function settleShadow(
   load: LoadContext,
