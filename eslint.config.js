@@ -13,9 +13,10 @@ const MAY_IMPORT = {
   secrets: [],
   aws: [],
   versions: ['tables'],
-  engine: ['tables', 'versions', 'storage', 'db', 'secrets'],
+  rest: ['versions', 'secrets', 'aws'],
+  engine: ['tables', 'versions', 'storage', 'db', 'rest', 'secrets'],
   demo: ['tables', 'versions', 'storage', 'db', 'secrets', 'engine'],
-  cli: ['tables', 'versions', 'storage', 'db', 'secrets', 'engine', 'demo', 'aws', 'config.ts'],
+  cli: ['tables', 'versions', 'storage', 'db', 'secrets', 'engine', 'demo', 'aws', 'rest', 'config.ts'],
 };
 
 const LAYERS = Object.keys(MAY_IMPORT);
@@ -117,7 +118,7 @@ export default defineConfig(
     rules: { 'no-restricted-globals': ['error', NO_PROCESS, NO_CONSOLE] },
   },
   {
-    files: ['test/**/*.ts', 'scripts/**', 'bench/**', '*.ts'],
+    files: ['test/**/*.ts', 'scripts/**', 'bench/**', 'examples/**', '*.ts'],
     rules: {
       // Tests assert what they index: `rows[0]!` fails as loudly as a check would.
       '@typescript-eslint/no-non-null-assertion': 'off',

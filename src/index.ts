@@ -12,6 +12,10 @@ export { status } from './engine/status.ts';
 export { verify } from './engine/verify.ts';
 export { openStorage } from './storage/open.ts';
 export { parseAirflowUrl as openEnvironment } from './db/url.ts';
+export { openAirflow } from './rest/airflow.ts';
+export { sendBulk } from './rest/bulk.ts';
+export { RestError } from './rest/errors.ts';
+export { allRows, pages } from './rest/pages.ts';
 export { LifeboatError, ObjectExistsError, ObjectNotFoundError } from './errors.ts';
 export type * from './engine/api.ts';
 export type {
@@ -27,6 +31,17 @@ export type { Manifest, ManifestPart, ManifestSource, ManifestTable } from './en
 export type * from './engine/plans.ts';
 export type { StatusRequest, StatusResult } from './engine/status.ts';
 export type { DatabaseTarget } from './db/target.ts';
+export type { Airflow, OpenAirflowOptions } from './rest/airflow.ts';
+export type { Assets, GivenAssetEvent } from './rest/assets.ts';
+export type { BulkAction, BulkItemError, BulkOutcome } from './rest/bulk.ts';
+export type { RestClient } from './rest/client.ts';
+export type { DagRuns, GivenRun, RunChange, RunFilter } from './rest/dag-runs.ts';
+export type { Dags } from './rest/dags.ts';
+export type { RestErrorCode } from './rest/errors.ts';
+export type { ListOptions, NamedResource, UpdateOptions } from './rest/named.ts';
+export type { Listing, Page, Row } from './rest/pages.ts';
+export type * from './rest/records.ts';
+export type { RestAnswer, RestMethod, RestRequest } from './rest/transport.ts';
 export type { ErrorKind } from './errors.ts';
 export type { ReadOptions, Storage, StoredObject, WriteBody, WriteOptions } from './storage/storage.ts';
 export type { S3Options } from './storage/options.ts';

@@ -9,19 +9,25 @@ export interface Args {
   readonly other?: string;
   /** The directory or s3:// URL that was named instead of a backup. */
   readonly directory?: string;
+  /** The method and the path, where the command takes them. */
+  readonly request?: { readonly method: string; readonly path: string };
   switch(name: string): boolean;
   text(name: string): string | undefined;
   list(name: string): readonly string[] | undefined;
   count(name: string): number | undefined;
 }
 
+/** The words of a command line that are no flags. */
+export type Positions = Pick<Args, 'backup' | 'request'> & {
+  readonly other?: string | undefined;
+  readonly directory?: string | undefined;
+};
+
 /** Values by flag name, absent flags left out; fallbacks are applied here and nowhere else. */
 export function createArgs(
   flags: readonly Flag[],
   values: ReadonlyMap<string, unknown>,
-  backup: string,
-  other?: string,
-  directory?: string,
+  { backup, other, directory, request }: Positions,
 ): Args {
   const kinds = new Map(flags.map((flag) => [flag.name, flag]));
   function value(name: string, kind: Flag['kind']): unknown {
@@ -33,6 +39,7 @@ export function createArgs(
     backup,
     ...(directory === undefined ? {} : { directory }),
     ...(other === undefined ? {} : { other }),
+    ...(request === undefined ? {} : { request }),
     switch: (name) => value(name, 'switch') === true,
     text: (name) => value(name, 'text') as string | undefined,
     list: (name) => value(name, 'list') as readonly string[] | undefined,

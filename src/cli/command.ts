@@ -37,6 +37,8 @@ export interface Command {
   readonly takesBackup?: boolean;
   /** A directory or s3:// URL to read, instead of a backup. */
   readonly takesDirectory?: boolean;
+  /** An HTTP method and a path. */
+  readonly takesRequest?: boolean;
   /** A second backup may follow the first. */
   readonly takesOther?: boolean;
   readonly flags: readonly Flag[];

@@ -33,7 +33,7 @@ export const GLOBAL_FLAGS: Readonly<Record<GlobalGroup, readonly Flag[]>> = {
       kind: 'text',
       group: ENVIRONMENT,
       describe:
-        'Metadata database: postgresql://USER@HOST:PORT/DB; else LIFEBOAT_AIRFLOW, else Airflow’s own configuration variables',
+        'Metadata database: postgresql://USER@HOST:PORT/DB; else LIFEBOAT_AIRFLOW, else Airflow’s own configuration variables. Of lifeboat rest: https://HOST, or mwaa://NAME?region=REGION',
     },
     {
       name: 'schema',
@@ -180,6 +180,16 @@ export function strategyFlag(name: 'variables' | 'connections'): Flag {
 export const POSITIONAL_DIRECTORY: { readonly name: string; readonly describe: string } = {
   name: 'dir',
   describe: 'Where the files are: ./DIR, file:///DIR or s3://BUCKET/PREFIX',
+};
+
+export const POSITIONAL_METHOD: { readonly name: string; readonly describe: string } = {
+  name: 'method',
+  describe: 'GET, POST, PUT, PATCH or DELETE',
+};
+
+export const POSITIONAL_PATH: { readonly name: string; readonly describe: string } = {
+  name: 'path',
+  describe: 'From the root of the API, its ids percent-encoded: /dags/my_dag/dagRuns',
 };
 
 export const POSITIONAL_OTHER: { readonly name: string; readonly describe: string } = {

@@ -4,7 +4,14 @@ import { LifeboatError, toError } from '../errors.ts';
 import { createArgs, readValue } from './args.ts';
 import type { Args } from './args.ts';
 import type { Command } from './command.ts';
-import { GLOBAL_FLAGS, POSITIONAL_BACKUP, POSITIONAL_DIRECTORY, POSITIONAL_OTHER } from './flags.ts';
+import {
+  GLOBAL_FLAGS,
+  POSITIONAL_BACKUP,
+  POSITIONAL_DIRECTORY,
+  POSITIONAL_METHOD,
+  POSITIONAL_OTHER,
+  POSITIONAL_PATH,
+} from './flags.ts';
 import type { Flag } from './flags.ts';
 import { checkSwitches, explain } from './usage.ts';
 
@@ -100,17 +107,8 @@ function addCommand(parser: Argv, command: Command, onCommand: OnCommand): void 
       const { usage } = positions(command);
       sub.usage(`Usage: $0 ${usage} [flags]\n\n${command.details ?? command.summary}`);
       sub.epilogue(examplesText(command));
-      if (command.takesBackup === true) {
-        sub.positional(POSITIONAL_BACKUP.name, { type: 'string', describe: POSITIONAL_BACKUP.describe });
-      }
-      if (command.takesDirectory === true) {
-        sub.positional(POSITIONAL_DIRECTORY.name, {
-          type: 'string',
-          describe: POSITIONAL_DIRECTORY.describe,
-        });
-      }
-      if (command.takesOther === true) {
-        sub.positional(POSITIONAL_OTHER.name, { type: 'string', describe: POSITIONAL_OTHER.describe });
+      for (const { name, describe } of positions(command).taken) {
+        sub.positional(name, { type: 'string', describe });
       }
       for (const flag of command.flags) sub.option(flag.name, yargsOption(flag));
       for (const flag of unusedGlobals(command)) sub.hide(flag.name);
@@ -123,14 +121,25 @@ function addCommand(parser: Argv, command: Command, onCommand: OnCommand): void 
 }
 
 /** The command with its positions, as yargs reads it and as people do. */
-function positions(command: Command): { form: string; usage: string } {
-  const { name, takesBackup, takesDirectory, takesOther } = command;
+function positions(command: Command): {
+  form: string;
+  usage: string;
+  taken: readonly (typeof POSITIONAL_BACKUP)[];
+} {
+  const { name, takesBackup, takesDirectory, takesOther, takesRequest } = command;
   if (takesDirectory === true) {
-    return { form: `${name} <${POSITIONAL_DIRECTORY.name}>`, usage: `${name} DIR` };
+    return { form: `${name} <dir>`, usage: `${name} DIR`, taken: [POSITIONAL_DIRECTORY] };
   }
-  if (takesBackup !== true) return { form: name, usage: name };
-  if (takesOther !== true) return { form: `${name} <backup>`, usage: `${name} BACKUP` };
-  return { form: `${name} <backup> [other]`, usage: `${name} BACKUP [OTHER]` };
+  if (takesRequest === true) {
+    const taken = [POSITIONAL_METHOD, POSITIONAL_PATH];
+    return { form: `${name} <method> <path>`, usage: `${name} METHOD PATH`, taken };
+  }
+  if (takesBackup !== true) return { form: name, usage: name, taken: [] };
+  if (takesOther !== true) {
+    return { form: `${name} <backup>`, usage: `${name} BACKUP`, taken: [POSITIONAL_BACKUP] };
+  }
+  const taken = [POSITIONAL_BACKUP, POSITIONAL_OTHER];
+  return { form: `${name} <backup> [other]`, usage: `${name} BACKUP [OTHER]`, taken };
 }
 
 /** Not yargs' own table of examples, which breaks a command line into two columns' worth of pieces. */
@@ -176,7 +185,19 @@ function collect(command: Command, values: Readonly<Record<string, unknown>>): A
   if (directory?.trim() === '') {
     throw new LifeboatError('usage', `${command.name} needs a directory or an s3:// URL, and it is empty.`);
   }
-  return createArgs(flags, given, backup, typeof other === 'string' ? other : undefined, directory);
+  return createArgs(flags, given, {
+    backup,
+    other: typeof other === 'string' ? other : undefined,
+    directory,
+    ...(command.takesRequest === true
+      ? {
+          request: {
+            method: String(values[POSITIONAL_METHOD.name]),
+            path: String(values[POSITIONAL_PATH.name]),
+          },
+        }
+      : {}),
+  });
 }
 
 function asUsageError(

@@ -104,7 +104,7 @@ const PASSWORD_IN_ARGV = {
   event: 'warning',
   code: 'password-in-argv',
   message: 'A password stands on the command line, where ps showed it to every user of this machine.',
-  next: 'Put it into PGPASSWORD, a ~/.pgpass file or LIFEBOAT_AIRFLOW.',
+  next: 'Put it into PGPASSWORD, a ~/.pgpass file or LIFEBOAT_AIRFLOW; of a REST API into LIFEBOAT_REST_PASSWORD.',
 } as const;
 
 interface Token {

@@ -20,6 +20,7 @@ export function explain(message: string, context: UsageContext): LifeboatError {
   if (missing) return usage(`--${missing[1] ?? ''} needs a value.`, see);
   if (message.startsWith('Not enough non-option arguments')) {
     if (context.command?.takesDirectory === true) return usage(`${context.command.name} needs a DIR.`, see);
+    if (context.command?.takesRequest === true) return usage('rest needs a METHOD and a PATH.', see);
     const next = `Name an id, a unique prefix or latest; lifeboat list shows the backups.`;
     return usage(`${context.command?.name ?? 'The command'} needs a BACKUP.`, next);
   }

@@ -100,8 +100,8 @@ function refuseOtherSchemes(scheme: string): void {
   }
   if (dialect === 'http' || dialect === 'https' || dialect === 'mwaa') {
     throw usage(
-      `${dialect}:// environments (Airflow's REST API) are not supported by this version of Lifeboat.`,
-      `Give the metadata database: ${EXAMPLE}.`,
+      `${dialect}:// names Airflow's REST API, and this command works on the metadata database alone.`,
+      `Give the database, such as ${EXAMPLE}; requests to the API are what lifeboat rest sends.`,
     );
   }
   const known = ['mysql', 'mariadb', 'sqlite', 'mssql', 'oracle'].includes(dialect ?? '');

@@ -16,6 +16,7 @@ const COMMANDS = [
   'import',
   'status',
   'doctor',
+  'rest',
   'demo',
 ] as const;
 
@@ -90,6 +91,7 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
   import: ['from', 'airflow-version', 'label', 'seal-to'],
   status: ['max-age'],
   doctor: [],
+  rest: ['query', 'body', 'body-file', 'output'],
   demo: [],
 };
 
@@ -111,6 +113,7 @@ const USES: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> = {
   import: STORAGE,
   status: STORAGE,
   doctor: [...ENVIRONMENT, ...STORAGE],
+  rest: ENVIRONMENT,
   demo: [],
 };
 

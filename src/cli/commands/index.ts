@@ -10,6 +10,7 @@ import { exportCommand } from './export.ts';
 import { importCommand } from './import.ts';
 import { listCommand } from './list.ts';
 import { pruneCommand } from './prune.ts';
+import { restCommand } from './rest.ts';
 import { restoreCommand } from './restore.ts';
 import { showCommand } from './show.ts';
 import { statusCommand } from './status.ts';
@@ -31,5 +32,6 @@ export const COMMANDS: readonly Command[] = [
   importCommand,
   statusCommand,
   doctorCommand,
+  restCommand,
   demoCommand,
 ];

@@ -1,0 +1,146 @@
+/**
+ * Airflow's stable REST API by version, as data: v1 of 2.x, v2 of 3.x, and what came within them. Read from the
+ * openapi documents and routes of the releases; nothing else knows that they differ.
+ */
+export interface RestDialect {
+  readonly api: 'v1' | 'v2';
+  /** Parameter update_mask: names with commas between them, or the parameter once for each. */
+  readonly updateMask: 'commas' | 'repeated';
+  /** PATCH of a collection creates, updates and deletes many of its members in one request. */
+  readonly bulk: boolean;
+  /** POST of a variable whose key exists replaces it without a word. */
+  readonly variablesOverwritten: boolean;
+  /** Fields that a PATCH must hold, whether they are written or not, and what is sent for those that are not. */
+  readonly filler: Readonly<Record<'variables' | 'connections' | 'pools', Readonly<Record<string, unknown>>>>;
+  /** The update_mask that PATCH of a variable's value takes is none. */
+  readonly valueUnmaskable: boolean;
+  /** Of paths only those that begin so may have an encoded slash; null: all. */
+  readonly slashPaths: string | null;
+  /** A run's note has a path of its own, or is a field of the run. */
+  readonly runNote: 'path' | 'field';
+  /** POST of a run must hold logical_date, be it null. */
+  readonly logicalDateNeeded: boolean;
+  /** What 2.x calls dataset and names by URI, 3.x calls asset and names by a number. */
+  readonly assets: { readonly root: string; readonly eventNames: 'uri' | 'id' };
+  readonly lists: Readonly<Record<RestListName, RestList>>;
+  /** First minor that offers it. */
+  readonly since: Readonly<Record<RestFeature, string>>;
+}
+
+export type RestListName =
+  | 'variables'
+  | 'connections'
+  | 'pools'
+  | 'dags'
+  | 'dagRuns'
+  | 'assets'
+  | 'assetEvents'
+  | 'eventLogs'
+  | 'importErrors';
+
+export type RestFeature = 'createAssetEvent' | 'describeVariable' | 'tries' | 'writeXcom';
+
+export interface RestList {
+  readonly path: string;
+  /** Field of the answer that holds the rows. */
+  readonly rows: string;
+  /** A column that only grows, or the nearest there is: rows that come in while it is listed stand at the end. */
+  readonly orderBy: string;
+  /** Fields that together name a row. */
+  readonly key: readonly string[];
+  /** Always sent: without it the list is of a part. */
+  readonly query?: Readonly<Record<string, string>>;
+}
+
+const list = (
+  path: string,
+  rows: string,
+  orderBy: string,
+  key: readonly string[],
+  query?: RestList['query'],
+): RestList => Object.freeze({ path, rows, orderBy, key, ...(query === undefined ? {} : { query }) });
+
+/** The same in both. */
+const COMMON = {
+  variables: list('/variables', 'variables', 'id', ['key']),
+  connections: list('/connections', 'connections', 'id', ['connection_id']),
+  pools: list('/pools', 'pools', 'id', ['name']),
+  dagRuns: list('/dags/~/dagRuns', 'dag_runs', 'id', ['dag_id', 'dag_run_id']),
+};
+
+const V1: RestDialect = Object.freeze<RestDialect>({
+  api: 'v1',
+  updateMask: 'commas',
+  bulk: false,
+  variablesOverwritten: true,
+  filler: { variables: { value: '' }, connections: { conn_type: '' }, pools: {} },
+  valueUnmaskable: true,
+  slashPaths: '/variables/',
+  runNote: 'path',
+  logicalDateNeeded: false,
+  assets: { root: '/datasets', eventNames: 'uri' },
+  lists: {
+    ...COMMON,
+    dags: list('/dags', 'dags', 'dag_id', ['dag_id'], { only_active: 'false' }),
+    assets: list('/datasets', 'datasets', 'id', ['id']),
+    assetEvents: list('/datasets/events', 'dataset_events', 'timestamp', ['id']),
+    eventLogs: list('/eventLogs', 'event_logs', 'event_log_id', ['event_log_id']),
+    importErrors: list('/importErrors', 'import_errors', 'import_error_id', ['import_error_id']),
+  },
+  since: { createAssetEvent: '2.9', describeVariable: '2.9', tries: '2.10', writeXcom: '3.0' },
+});
+
+const V2: RestDialect = Object.freeze<RestDialect>({
+  api: 'v2',
+  updateMask: 'repeated',
+  bulk: true,
+  variablesOverwritten: false,
+  filler: {
+    variables: { value: '' },
+    connections: { conn_type: '' },
+    pools: { slots: 0, include_deferred: false },
+  },
+  valueUnmaskable: false,
+  slashPaths: null,
+  runNote: 'field',
+  logicalDateNeeded: true,
+  assets: { root: '/assets', eventNames: 'id' },
+  lists: {
+    ...COMMON,
+    dags: list('/dags', 'dags', 'dag_id', ['dag_id'], { exclude_stale: 'false' }),
+    assets: list('/assets', 'assets', 'id', ['id'], { only_active: 'false' }),
+    assetEvents: list('/assets/events', 'asset_events', 'timestamp', ['id']),
+    eventLogs: list('/eventLogs', 'event_logs', 'id', ['event_log_id']),
+    importErrors: list('/importErrors', 'import_errors', 'id', ['import_error_id']),
+  },
+  since: { createAssetEvent: '3.0', describeVariable: '3.0', tries: '3.0', writeXcom: '3.0' },
+});
+
+export const REST_DIALECTS: Readonly<Record<'v1' | 'v2', RestDialect>> = Object.freeze({ v1: V1, v2: V2 });
+
+/** The oldest release whose API is known here, and the major that is not any more. */
+const OLDEST = '2.5';
+const TOO_NEW_MAJOR = 4;
+
+/** The API of a release such as 3.0.6 or 2.11.0+composer; undefined: unknown to this Lifeboat. */
+export function restDialect(release: string): RestDialect | undefined {
+  const [major] = numbers(release);
+  if (major === undefined || major >= TOO_NEW_MAJOR || !isAtLeast(release, OLDEST)) return undefined;
+  return REST_DIALECTS[major === 2 ? 'v1' : 'v2'];
+}
+
+export function offers(dialect: RestDialect, release: string, feature: RestFeature): boolean {
+  return isAtLeast(release, dialect.since[feature]);
+}
+
+/** Compared as numbers: 2.10 comes after 2.9. */
+function isAtLeast(release: string, minor: string): boolean {
+  const [major = 0, second = 0] = numbers(release);
+  const [leastMajor = 0, leastSecond = 0] = numbers(minor);
+  return major > leastMajor || (major === leastMajor && second >= leastSecond);
+}
+
+function numbers(release: string): readonly number[] {
+  const [, major, minor] = /^(\d+)\.(\d+)/.exec(release) ?? [];
+  return major === undefined ? [] : [Number(major), Number(minor)];
+}

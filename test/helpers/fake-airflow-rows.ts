@@ -1,0 +1,250 @@
+/** The metadata that a fake Airflow's API shows: plain rows in the order of their ids. */
+export interface FakeRows {
+  readonly variables: Record<string, unknown>[];
+  readonly connections: Record<string, unknown>[];
+  readonly pools: Record<string, unknown>[];
+  readonly dags: Record<string, unknown>[];
+  readonly dag_runs: Record<string, unknown>[];
+  readonly assets: Record<string, unknown>[];
+  readonly events: Record<string, unknown>[];
+}
+
+export interface FakeRequest {
+  readonly method: string;
+  /** Behind /api/vN, percent-encoded as it came. */
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly body: unknown;
+}
+
+export interface FakeAnswer {
+  readonly status: number;
+  readonly body?: unknown;
+}
+
+interface Api {
+  readonly v1: boolean;
+  /** 2.8 and older. */
+  readonly old: boolean;
+  readonly rows: FakeRows;
+  /** `[api] maximum_page_limit`. */
+  readonly pageCap: number;
+}
+
+type Body = Record<string, unknown>;
+
+const NAMED = { variables: 'key', connections: 'connection_id', pools: 'name' } as const;
+
+/** What Airflow answers, as its routes of 2.x (`v1`) or 3.x have it. Undefined: there is no such route. */
+export function route(api: Api, request: FakeRequest): FakeAnswer | undefined {
+  const { method, path } = request;
+  const parts = path.split('/').slice(1).map(decodeURIComponent);
+  const [root = '', id, kind, runId, action] = parts;
+  // Of 2.x only keys of variables are paths.
+  if (api.v1 && path.includes('%2F') && root !== 'variables') return refusal(404, 'Not Found');
+  if (root in NAMED && parts.length <= 2) return named(api, request, root as keyof typeof NAMED, id);
+  if (path === '/dags/~/dagRuns/list' && method === 'POST') return batch(api, request);
+  if (root === 'dags' && parts.length === 1) return dags(api, request);
+  if (root === 'dags' && parts.length === 2) return oneDag(api, request, id ?? '');
+  if (kind === 'dagRuns' && parts.length === 3 && method === 'POST') return trigger(api, request, id ?? '');
+  if (kind === 'dagRuns' && runId !== undefined) return oneRun(api, request, id ?? '', runId, action);
+  if (root === (api.v1 ? 'datasets' : 'assets')) return assets(api, request, id);
+  return undefined;
+}
+
+// --- variables, connections, pools ---
+
+function named(
+  api: Api,
+  request: FakeRequest,
+  root: keyof typeof NAMED,
+  id?: string,
+): FakeAnswer | undefined {
+  const rows = api.rows[root];
+  const key = NAMED[root];
+  const { method } = request;
+  const body = request.body as Body;
+  if (id === undefined) {
+    if (method === 'GET') return list(api, request, root, rows);
+    if (method === 'PATCH' && !api.v1) return bulk(rows, key, body);
+    if (method !== 'POST') return undefined;
+    const at = rows.findIndex((row) => row[key] === body[key]);
+    // v1 writes over a variable that exists.
+    if (at >= 0 && !(api.v1 && root === 'variables')) return refusal(409, 'exists already');
+    // 2.8 answers as if it had stored the description.
+    const stored = api.old && root === 'variables' ? { ...body, description: null } : body;
+    if (at >= 0) rows[at] = { ...rows[at], ...stored };
+    else rows.push({ id: rows.length + 1, ...stored });
+    return { status: api.v1 ? 200 : 201, body };
+  }
+  const at = rows.findIndex((row) => row[key] === id);
+  if (at < 0) return refusal(404, `${id} was not found`);
+  if (method === 'GET') return { status: 200, body: rows[at] };
+  if (method === 'DELETE') {
+    rows.splice(at, 1);
+    return { status: 204 };
+  }
+  if (method !== 'PATCH') return undefined;
+  if (body[key] !== undefined && body[key] !== id) return refusal(400, 'the name cannot be changed');
+  if (!api.v1 && root === 'pools' && (body.slots === undefined || body.include_deferred === undefined)) {
+    return refusal(422, 'Field required');
+  }
+  const mask = api.v1
+    ? request.query.get('update_mask')?.split(',')
+    : request.query.has('update_mask')
+      ? request.query.getAll('update_mask')
+      : undefined;
+  if (api.v1 && root === 'variables' && mask?.includes('value') === true) {
+    return refusal(400, "'value' is unknown or cannot be updated.");
+  }
+  const changes = Object.entries(body).filter(([field]) => mask === undefined || mask.includes(field));
+  rows[at] = { ...rows[at], ...Object.fromEntries(changes) };
+  return { status: 200, body: rows[at] };
+}
+
+interface Action {
+  readonly action: string;
+  readonly entities: readonly (Body | string)[];
+}
+
+function bulk(rows: Body[], key: string, { actions }: Body): FakeAnswer {
+  const answer: Record<string, { success: string[]; errors: Body[] }> = {};
+  for (const { action, entities } of actions as readonly Action[]) {
+    const result = (answer[action] ??= { success: [], errors: [] });
+    for (const entity of entities) {
+      const name = typeof entity === 'string' ? entity : String(entity[key]);
+      const at = rows.findIndex((row) => row[key] === name);
+      if (action === 'create' ? at >= 0 : at < 0) {
+        result.errors.push({
+          error: `${name} stands in the way`,
+          status_code: action === 'create' ? 409 : 404,
+        });
+        continue;
+      }
+      if (action === 'delete') rows.splice(at, 1);
+      else if (typeof entity !== 'string' && at >= 0) rows[at] = { ...rows[at], ...entity };
+      else if (typeof entity !== 'string') rows.push(entity);
+      result.success.push(name);
+    }
+  }
+  return { status: 200, body: answer };
+}
+
+// --- lists ---
+
+function list({ pageCap }: Api, { query }: FakeRequest, name: string, rows: readonly Body[]): FakeAnswer {
+  return page(name, rows, Number(query.get('offset') ?? 0), Number(query.get('limit') ?? 50), pageCap);
+}
+
+function page(name: string, rows: readonly Body[], offset: number, limit: number, cap: number): FakeAnswer {
+  const rowsOfPage = rows.slice(offset, offset + Math.min(limit, cap));
+  // As 3.x does for a variable that its Fernet key does not read.
+  if (rowsOfPage.some((row) => row.broken === true)) return { status: 500 };
+  return { status: 200, body: { [name]: rowsOfPage, total_entries: rows.length } };
+}
+
+function matching(rows: readonly Body[], field: string, pattern: string | null): readonly Body[] {
+  if (pattern === null) return rows;
+  return rows.filter((row) => String(row[field]).toLowerCase().includes(pattern.toLowerCase()));
+}
+
+// --- DAGs and runs ---
+
+function dags(api: Api, request: FakeRequest): FakeAnswer | undefined {
+  const found = matching(api.rows.dags, 'dag_id', request.query.get('dag_id_pattern'));
+  if (request.method === 'GET') return list(api, request, 'dags', found);
+  if (request.method !== 'PATCH') return undefined;
+  for (const dag of found) Object.assign(dag, request.body);
+  return { status: 200, body: { dags: found, total_entries: found.length } };
+}
+
+function oneDag({ rows }: Api, { method, body }: FakeRequest, dagId: string): FakeAnswer | undefined {
+  const dag = rows.dags.find((row) => row.dag_id === dagId);
+  if (dag === undefined) return refusal(404, `The DAG ${dagId} was not found`);
+  if (method === 'PATCH') Object.assign(dag, body);
+  return { status: 200, body: dag };
+}
+
+function batch({ rows, pageCap }: Api, request: FakeRequest): FakeAnswer {
+  const form = request.body as {
+    dag_ids?: string[];
+    states?: string[];
+    page_offset?: number;
+    page_limit?: number;
+  };
+  const found = rows.dag_runs.filter(
+    (run) =>
+      (form.dag_ids?.includes(String(run.dag_id)) ?? true) &&
+      (form.states?.includes(String(run.state)) ?? true),
+  );
+  return page('dag_runs', found, form.page_offset ?? 0, form.page_limit ?? 100, pageCap);
+}
+
+function trigger({ v1, rows }: Api, request: FakeRequest, dagId: string): FakeAnswer {
+  const body = request.body as Body;
+  if (!v1 && !('logical_date' in body)) {
+    const entry = { type: 'missing', loc: ['body', 'logical_date'], msg: 'Field required', input: body };
+    return { status: 422, body: { detail: [entry] } };
+  }
+  const given = body.dag_run_id;
+  const id = typeof given === 'string' ? given : `manual__${rows.dag_runs.length + 1}`;
+  if (rows.dag_runs.some((run) => run.dag_id === dagId && run.dag_run_id === id)) {
+    return refusal(409, `DAGRun with DAG ID: '${dagId}' and DAGRun ID: '${id}' already exists`);
+  }
+  const run = { conf: {}, note: null, ...body, dag_id: dagId, dag_run_id: id, state: 'queued' };
+  rows.dag_runs.push(run);
+  return { status: 200, body: run };
+}
+
+function oneRun(
+  { v1, rows }: Api,
+  { method, body }: FakeRequest,
+  dagId: string,
+  runId: string,
+  action?: string,
+): FakeAnswer | undefined {
+  const at = rows.dag_runs.findIndex((row) => row.dag_id === dagId && row.dag_run_id === runId);
+  const run = rows.dag_runs[at];
+  if (run === undefined) return refusal(404, `The DagRun ${runId} was not found`);
+  if (action === 'clear' && method === 'POST') {
+    if ((body as Body).dry_run !== true) run.state = 'queued';
+    return { status: 200, body: run };
+  }
+  if (action === 'setNote' ? !(v1 && method === 'PATCH') : action !== undefined) return undefined;
+  if (method === 'DELETE') rows.dag_runs.splice(at, 1);
+  if (method === 'DELETE') return { status: 204 };
+  if (method === 'PATCH') {
+    if (v1 && action === undefined && 'note' in (body as Body)) return refusal(400, 'unknown field: note');
+    Object.assign(run, body);
+  }
+  return { status: 200, body: run };
+}
+
+// --- datasets and assets ---
+
+function assets(api: Api, request: FakeRequest, id?: string): FakeAnswer | undefined {
+  const { v1, rows } = api;
+  if (id === undefined) {
+    const found = matching(rows.assets, 'uri', request.query.get('uri_pattern'));
+    return list(api, request, v1 ? 'datasets' : 'assets', found);
+  }
+  if (id !== 'events') return undefined;
+  if (request.method === 'GET') {
+    return list(api, request, v1 ? 'dataset_events' : 'asset_events', rows.events);
+  }
+  const body = request.body as Body;
+  const asset = rows.assets.find((row) => (v1 ? row.uri === body.dataset_uri : row.id === body.asset_id));
+  if (asset === undefined) return refusal(404, 'Asset was not found');
+  const event = {
+    id: rows.events.length + 1,
+    timestamp: '2026-11-21T00:00:00Z',
+    uri: asset.uri,
+    extra: body.extra,
+  };
+  rows.events.push(event);
+  return { status: 200, body: event };
+}
+
+export function refusal(status: number, detail: string): FakeAnswer {
+  return { status, body: { detail, status, title: 'Refused', type: 'about:blank' } };
+}
