@@ -16,13 +16,17 @@ const SLOW_LINKS = `
   END $$;
   CREATE EVENT TRIGGER slow_link ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION public.slow_link()`;
 
-test('connections that add foreign keys to the same tables do not deadlock', { timeout: 120_000 }, async () => {
-  const source = await createDatabase();
-  await (await source.client()).query(MANY_RESCHEDULES);
-  const ctx = engine();
-  await backUp(ctx, source);
-  const target = await createDatabase({ from: 'fresh' });
-  await (await target.client()).query(SLOW_LINKS);
-  const { plan } = await restoreInto(ctx, target, { clean: true, via: 'shadow', jobs: 4 });
-  expect(plan.via).toBe('shadow');
-});
+test(
+  'connections that add foreign keys to the same tables do not deadlock',
+  { timeout: 120_000 },
+  async () => {
+    const source = await createDatabase();
+    await (await source.client()).query(MANY_RESCHEDULES);
+    const ctx = engine();
+    await backUp(ctx, source);
+    const target = await createDatabase({ from: 'fresh' });
+    await (await target.client()).query(SLOW_LINKS);
+    const { plan } = await restoreInto(ctx, target, { clean: true, via: 'shadow', jobs: 4 });
+    expect(plan.via).toBe('shadow');
+  },
+);
