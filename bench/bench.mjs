@@ -1,13 +1,14 @@
 // Lifeboat beside pg_dump, pg_restore and psql's \copy, on 1,000,000 task instances:
 //
 //   npm run bench -- [--n 1000000] [--rounds 3] [--jobs 2] [--only backup|restore] [--skip TEXT …]
-//                    [--zstd-node PATH] [--s3 s3://bucket/prefix] [--json results.json] [--write]
+//                    [--zstd-node PATH] [--s3 s3://bucket/prefix] [--postgres FOLDER] [--json results.json] [--write]
 //
 // Needs psql, pg_dump and pg_restore of version 15 or newer on PATH, about 15 GB of temporary space, and gen_scale.sql
 // (AIRFLOW_SCALE_SQL, else shared/fixtures beside the checkout). One round runs every command once, the order turning
 // from round to round, with a checkpoint and a sync before each: single runs differ too much to be compared otherwise.
 // zstd is measured when the running Node has it, or with the one that --zstd-node names. S3: any server that AWS_* in
-// the environment reaches. --write puts the tables into docs/performance.md.
+// the environment reaches. --postgres names a folder with bin/postgres and bin/initdb, such as /usr/lib/postgresql/15: the
+// embedded server, an old compiler's work, formats CSV a third slower than text, where others do both alike. --write puts the tables into docs/performance.md.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -18,7 +19,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import * as zlib from 'node:zlib';
 import { contenders } from './contenders.mjs';
-import { buildDatabases, databaseSize, settle, startServer } from './database.mjs';
+import { buildDatabases, databaseSize, serverVersion, settle, startServer } from './database.mjs';
 import { measure } from './measure.mjs';
 import { liveLines, machine, markdownTable, summarise, textTable } from './report.mjs';
 
@@ -36,6 +37,7 @@ const { values } = parseArgs({
     skip: { type: 'string', multiple: true, default: [] },
     'zstd-node': { type: 'string' },
     s3: { type: 'string' },
+    postgres: { type: 'string' },
     json: { type: 'string' },
     write: { type: 'boolean', default: false },
   },
@@ -105,10 +107,10 @@ function chosen(kinds) {
 
 function writePage(report) {
   const page = readFileSync(PAGE, 'utf8');
-  const { cpu, memoryGb, node, nodeForZstd, postgres } = report.machine;
+  const { cpu, memoryGb, node, nodeForZstd, postgres, server: version } = report.machine;
   const lines = [
     `${report.taskInstances.toLocaleString('en')} task instances, ${(report.databaseBytes / 1e6).toFixed(0)} MB in PostgreSQL; ` +
-      `${report.rounds} rounds; ${report.machine.date}. ${cpu}, ${memoryGb} GB; ${postgres}; Node ${node}` +
+      `${report.rounds} rounds; ${report.machine.date}. ${cpu}, ${memoryGb} GB; ${version}; ${postgres}; Node ${node}` +
       `${nodeForZstd && nodeForZstd !== node ? `, for zstd ${nodeForZstd}` : ''}.`,
     ...report.results.flatMap((results) => ['', ...markdownTable(results)]),
     ...report.results.flatMap(liveLines).flatMap((line) => ['', line]),
@@ -119,7 +121,7 @@ function writePage(report) {
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'lifeboat-bench-'));
-const server = await startServer();
+const server = await startServer(values.postgres);
 try {
   const started = performance.now();
   await buildDatabases(server, SCALE_SQL, Number(values.n));
@@ -139,7 +141,7 @@ try {
     databaseBytes,
     rounds,
     jobs: Number(values.jobs),
-    machine: { ...machine(nodeWithZstd), date },
+    machine: { ...machine(nodeWithZstd), server: await serverVersion(server), date },
     results,
   };
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);

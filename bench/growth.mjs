@@ -1,6 +1,7 @@
 // How time and memory grow with the number of task instances:
 //
-//   npm run bench:growth -- [--sizes 10000,50000,200000,1000000,5000000] [--s3 s3://bucket/prefix] [--json results.json] [--write]
+//   npm run bench:growth -- [--sizes 10000,50000,200000,1000000,5000000] [--s3 s3://bucket/prefix] [--postgres FOLDER]
+//                           [--json results.json] [--write]
 //
 // One backup and one restore for each size, to a directory and, with --s3, to S3. --write puts the table and the drawing
 // into docs/performance.md. Needs what bench.mjs needs; 5,000,000 task instances need 40 GB of temporary space.
@@ -31,6 +32,7 @@ const { values } = parseArgs({
   options: {
     sizes: { type: 'string', default: '10000,50000,200000,1000000,5000000' },
     s3: { type: 'string' },
+    postgres: { type: 'string' },
     json: { type: 'string' },
     write: { type: 'boolean', default: false },
   },
@@ -104,7 +106,7 @@ function writePage(results) {
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'lifeboat-growth-'));
-const server = await startServer();
+const server = await startServer(values.postgres);
 try {
   const results = [];
   for (const size of values.sizes.split(',')) {

@@ -4,26 +4,27 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { clearInterval, setInterval } from 'node:timers';
 
-const SAMPLE_MS = 20;
+const SAMPLE_MS = 50;
 
-/** Process ids of `root` and its descendants. */
+/**
+ * Process ids of `root` and its descendants. Only their own files are read (/proc/PID/task/TID/children, proc(5)): looking
+ * through all processes took a tenth of a core.
+ */
 function processTree(root) {
-  const parents = new Map();
-  for (const entry of readdirSync('/proc')) {
-    if (!/^\d+$/.test(entry)) continue;
-    try {
-      const stat = readFileSync(`/proc/${entry}/stat`, 'utf8');
-      parents.set(Number(entry), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
-    } catch {
-      // It ended between the listing and the look at it.
-    }
-  }
-  const tree = new Set([root]);
-  for (let before = 0; before !== tree.size;) {
-    before = tree.size;
-    for (const [pid, parent] of parents) if (tree.has(parent)) tree.add(pid);
-  }
+  const tree = [root];
+  for (const pid of tree) tree.push(...childrenOf(pid));
   return tree;
+}
+
+function childrenOf(pid) {
+  try {
+    return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+      readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+    );
+  } catch {
+    // It, or a thread of it, ended between the listing and the look at it.
+    return [];
+  }
 }
 
 /** Peak resident size of one process in MB, as the kernel keeps it (VmHWM); 0 when it is gone. */
