@@ -1,3 +1,4 @@
+import { LifeboatError } from '../errors.ts';
 import type { Unfinished } from './in-flight/unfinished.ts';
 import type { LeftOut } from './plans.ts';
 
@@ -121,4 +122,20 @@ export interface Manifest {
 /** Undefined: the backup does not have the table. */
 export function storedTable(manifest: Manifest, name: string): ManifestTable | undefined {
   return manifest.tables.find((table) => table.name === name);
+}
+
+/**
+ * The source of a backup that goes into a database.
+ *
+ * @throws LifeboatError 'unsupported' for one that was made through the REST API: it lacks most of what a database needs
+ */
+export function databaseSource({ backupId, source }: Manifest): DatabaseSource {
+  if (source.kind === 'database') return source;
+  throw new LifeboatError(
+    'unsupported',
+    `Backup ${backupId} was made through the REST API of ${source.environment}, and does not hold what a metadata database needs.`,
+    {
+      next: 'Use a backup of the database, or export variables, connections and pools from this one.',
+    },
+  );
 }

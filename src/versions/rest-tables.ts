@@ -11,6 +11,10 @@ export interface RestTable {
   readonly columns: readonly RestColumn[];
   /** Columns that name a row. */
   readonly key: readonly string[];
+  /** Where the key is a number: what names the row in every environment, if anything does. */
+  readonly names?: readonly string[];
+  /** Column → table whose id it holds. */
+  readonly references: Readonly<Record<string, string>>;
   readonly read: RestRead;
   /** What the table has in the database and the API does not give. */
   readonly notGiven: readonly RestGap[];
@@ -46,6 +50,8 @@ interface TableEntry {
   readonly name: string;
   readonly since?: string;
   readonly key: readonly string[];
+  readonly names?: readonly string[];
+  readonly references?: RestTable['references'];
   readonly read: RestRead;
   /** `'column type field'`, the field where it is called otherwise; `!` behind the type: it may be masked. */
   readonly columns: readonly ColumnEntry[];
@@ -140,18 +146,22 @@ const V1: readonly TableEntry[] = [
   {
     name: 'dataset',
     key: ['id'],
+    names: ['uri'],
     read: { by: 'list', list: 'assets' },
-    columns: [
-      'id integer',
-      'uri text',
-      'extra json',
-      'created_at timestamptz',
-      'updated_at timestamptz',
-    ],
+    columns: ['id integer', 'uri text', 'extra json', 'created_at timestamptz', 'updated_at timestamptz'],
   },
   {
     name: 'dataset_event',
     key: ['id'],
+    names: [
+      'dataset_id',
+      'source_dag_id',
+      'source_run_id',
+      'source_task_id',
+      'source_map_index',
+      'timestamp',
+    ],
+    references: { dataset_id: 'dataset' },
     read: { by: 'list', list: 'assetEvents' },
     columns: [
       'id integer',
@@ -253,7 +263,12 @@ const V1: readonly TableEntry[] = [
     name: 'import_error',
     key: ['id'],
     read: { by: 'list', list: 'importErrors' },
-    columns: ['id integer import_error_id', 'timestamp timestamptz', 'filename text', 'stacktrace text stack_trace'],
+    columns: [
+      'id integer import_error_id',
+      'timestamp timestamptz',
+      'filename text',
+      'stacktrace text stack_trace',
+    ],
   },
 ];
 
@@ -300,6 +315,7 @@ const V2: readonly TableEntry[] = [
   {
     name: 'asset',
     key: ['id'],
+    names: ['name', 'uri'],
     read: { by: 'list', list: 'assets' },
     columns: [
       'id integer',
@@ -314,12 +330,15 @@ const V2: readonly TableEntry[] = [
   {
     name: 'asset_alias',
     key: ['id'],
+    names: ['name'],
     read: { by: 'list', list: 'assetAliases' },
     columns: ['id integer', 'name text', 'group text'],
   },
   {
     name: 'asset_event',
     key: ['id'],
+    names: ['asset_id', 'source_dag_id', 'source_run_id', 'source_task_id', 'source_map_index', 'timestamp'],
+    references: { asset_id: 'asset' },
     read: { by: 'list', list: 'assetEvents' },
     columns: [
       'id integer',
@@ -336,6 +355,7 @@ const V2: readonly TableEntry[] = [
   },
   {
     name: 'asset_dag_run_queue',
+    references: { asset_id: 'asset' },
     key: ['asset_id', 'target_dag_id'],
     read: { by: 'perAsset', list: 'queuedEvents' },
     columns: ['asset_id integer', 'target_dag_id text dag_id', 'created_at timestamptz'],
@@ -343,6 +363,7 @@ const V2: readonly TableEntry[] = [
   {
     name: 'dag_version',
     key: ['id'],
+    names: ['dag_id', 'version_number'],
     read: { by: 'list', list: 'dagVersions' },
     columns: [
       'id text',
@@ -476,9 +497,11 @@ export function restTables(release: string): readonly RestTable[] {
   const entries = restApi(release) === 'v1' ? V1 : V2;
   return entries
     .filter(({ since }) => since === undefined || isAtLeast(release, since))
-    .map(({ name, key, read, columns, notGiven = [] }) => ({
+    .map(({ name, key, names, references = {}, read, columns, notGiven = [] }) => ({
       name,
       key,
+      ...(names === undefined ? {} : { names }),
+      references,
       read,
       columns: columns
         .filter((entry) => typeof entry === 'string' || isAtLeast(release, entry.since))

@@ -108,7 +108,13 @@ const V1: RestDialect = Object.freeze<RestDialect>({
   lists: {
     ...COMMON,
     dags: list('/dags', 'dags', 'dag_id', ['dag_id'], { only_active: 'false' }),
-    xcoms: list(XCOMS, 'xcom_entries', undefined, ['dag_id', 'execution_date', 'task_id', 'map_index', 'key']),
+    xcoms: list(XCOMS, 'xcom_entries', undefined, [
+      'dag_id',
+      'execution_date',
+      'task_id',
+      'map_index',
+      'key',
+    ]),
     queuedEvents: list('/dags/{id}/datasets/queuedEvent', 'queued_events', undefined, ['uri', 'dag_id']),
     assets: list('/datasets', 'datasets', 'id', ['id']),
     assetEvents: list('/datasets/events', 'dataset_events', 'timestamp', ['id']),

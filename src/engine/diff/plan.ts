@@ -1,11 +1,10 @@
 import { LifeboatError } from '../../errors.ts';
-import type { ResolvedTable } from '../../versions/registry.ts';
-import { naturalKey } from './keys.ts';
+import { naturalKey, type ComparedSpec } from './keys.ts';
 
 /** A side as far as the plan needs it: its specs in load order, and the columns of each table that it holds. */
 export interface SideShape {
   readonly label: string;
-  readonly specs: readonly ResolvedTable[];
+  readonly specs: readonly ComparedSpec[];
   readonly columns: ReadonlyMap<string, readonly string[]>;
 }
 
@@ -82,7 +81,7 @@ export function planDiff(left: SideShape, right: SideShape, chosen?: readonly st
 }
 
 function wantedTables(
-  specs: ReadonlyMap<string, ResolvedTable>,
+  specs: ReadonlyMap<string, ComparedSpec>,
   chosen: readonly string[] | undefined,
 ): ReadonlySet<string> {
   const known = [...specs.values()].filter((spec) => spec.restore.kind !== 'lookup').map((spec) => spec.name);
@@ -98,8 +97,8 @@ function wantedTables(
 
 /** The parents whose ids a table's references are translated with, and theirs. */
 function addNeeded(
-  spec: ResolvedTable,
-  shared: readonly ResolvedTable[],
+  spec: ComparedSpec,
+  shared: readonly ComparedSpec[],
   translatable: ReadonlySet<string>,
   needed: Set<string>,
 ): void {
@@ -118,7 +117,7 @@ interface TableChoice {
 }
 
 function planTable(
-  spec: ResolvedTable,
+  spec: ComparedSpec,
   left: SideShape,
   right: SideShape,
   { translatable, needed, role }: TableChoice,

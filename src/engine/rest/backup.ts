@@ -69,7 +69,14 @@ async function readAll(
   const tables = new Map<string, OpenTable>();
   for (const table of planned.tables) {
     const { name } = table.table;
-    const options = { backupId, name, columns: table.columns, compression, seal: planned.secrets.seal, progress };
+    const options = {
+      backupId,
+      name,
+      columns: table.columns,
+      compression,
+      seal: planned.secrets.seal,
+      progress,
+    };
     tables.set(name, { ...table, writer: openTableWriter(ctx, options) });
   }
   const reading: Reading = { ctx, client, gaps: planned.gaps, tables };

@@ -16,11 +16,14 @@ const NAMES = 100;
 
 export function createGaps(): Gaps {
   const whole: LeftOut[] = [];
-  const named = new Map<string, { table: string; columns?: readonly string[]; reason: string; names: string[] }>();
+  const named = new Map<
+    string,
+    { table: string; columns?: readonly string[]; reason: string; names: Set<string> }
+  >();
   const add = (entry: Omit<LeftOut, 'rows' | 'names'>, name: string): void => {
     const key = JSON.stringify(entry);
-    const found = named.get(key) ?? { ...entry, names: [] };
-    found.names.push(name);
+    const found = named.get(key) ?? { ...entry, names: new Set<string>() };
+    found.names.add(name);
     named.set(key, found);
   };
   return {
@@ -35,7 +38,7 @@ export function createGaps(): Gaps {
     },
     list: () => [
       ...[...named.values()].flatMap(({ names, ...entry }) =>
-        chunks(names).map((some) => ({ ...entry, rows: some.length, names: some })),
+        chunks([...names]).map((some) => ({ ...entry, rows: some.length, names: some })),
       ),
       ...whole,
     ],

@@ -36,7 +36,12 @@ export async function planRestBackup(
   for (const { table, columns } of tables) {
     for (const { columns: missing, reason } of table.notGiven) gaps.whole(table.name, reason, missing);
     const omitted = table.columns.filter(({ name }) => columns.every((stored) => stored.name !== name));
-    if (omitted.length > 0) gaps.whole(table.name, OMITTED, omitted.map(({ name }) => name));
+    if (omitted.length > 0)
+      gaps.whole(
+        table.name,
+        OMITTED,
+        omitted.map(({ name }) => name),
+      );
   }
   const counted = await together(tables, async ({ table }) => ({
     table: table.name,
@@ -78,7 +83,8 @@ async function countRows(client: RestClient, read: PlannedTable['table']['read']
   const query = read.by === 'list' ? lists[read.list]?.query : undefined;
   try {
     const { body } = await client.send({ method: 'GET', path, query: { ...query, limit: 1 } });
-    const total: unknown = typeof body === 'object' && body !== null ? Reflect.get(body, 'total_entries') : null;
+    const total: unknown =
+      typeof body === 'object' && body !== null ? Reflect.get(body, 'total_entries') : null;
     return typeof total === 'number' ? total : null;
   } catch (thrown) {
     // Reading will say whether that is in the way.

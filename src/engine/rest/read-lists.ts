@@ -1,9 +1,9 @@
 import { isRestError } from '../../rest/errors.ts';
 import { fits, getOne } from '../../rest/one.ts';
-import { pages, type Listing, type Row as Record_ } from '../../rest/pages.ts';
+import { pages, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
 import type { RestListName } from '../../versions/rest.ts';
-import { together, writeRecords, type OpenTable, type Reading } from './reading.ts';
+import { listOf, together, TOO_LONG, writeRecords, type OpenTable, type Reading } from './reading.ts';
 
 /** Tables that tell of what happened, and that not every role may read. */
 const MAY_BE_CLOSED: readonly string[] = ['log', 'import_error', 'dag_version', 'backfill'];
@@ -23,7 +23,7 @@ export async function readLists(reading: Reading): Promise<SeenInLists> {
     const { read, name } = table.table;
     if (read.by !== 'list') continue;
     await unlessClosed(reading, name, async () => {
-      for await (const { rows } of pages(reading.client, listingOf(reading, read.list))) {
+      for await (const { rows } of pages(reading.client, listOf(reading, read.list, name))) {
         const records = read.details === undefined ? rows : await withDetails(reading, table, rows);
         await writeRecords(table, records);
         if (read.list !== 'assets') continue;
@@ -46,14 +46,14 @@ export async function readPer(
   for (const table of reading.tables.values()) {
     const { read, name } = table.table;
     if (read.by !== by) continue;
-    const listing = listingOf(reading, read.list);
+    const listing = listOf(reading, read.list, name);
     await unlessClosed(reading, name, () =>
       together(idsOf(read.list), async (id) => {
         const own = listing.path.includes('{id}')
           ? { ...listing, path: restPath(listing.path, { id }) }
           : { ...listing, query: { ...listing.query, dag_id: id } };
         if (!fits(reading.client, own.path)) {
-          reading.gaps.row(name, id, 'its path is longer than InvokeRestApi takes; &via=web has no such limit');
+          reading.gaps.row(name, id, TOO_LONG);
           return;
         }
         try {
@@ -65,12 +65,6 @@ export async function readPer(
       }),
     );
   }
-}
-
-function listingOf({ client }: Reading, name: RestListName): Listing {
-  const list = client.dialect.lists[name];
-  if (list === undefined) throw new Error(`${client.dialect.api} has no list ${name}`);
-  return list;
 }
 
 /** A table that these credentials may not read is no reason to have no backup, if it tells of the past alone. */
@@ -94,17 +88,17 @@ async function unlessClosed(reading: Reading, name: string, work: () => Promise<
 async function withDetails(
   reading: Reading,
   { table }: OpenTable,
-  rows: readonly Record_[],
-): Promise<readonly Record_[]> {
+  rows: readonly Row[],
+): Promise<readonly Row[]> {
   const { read } = table;
   if (read.by !== 'list') return rows;
-  const list = listingOf(reading, read.list);
+  const list = listOf(reading, read.list, table.name);
   return together(rows, async (row) => {
     const name = String(row[list.key[0] ?? '']);
     const path = restPath(`${list.path}/{name}`, { name });
     if (!fits(reading.client, path)) {
       for (const column of read.details ?? []) {
-        reading.gaps.value(table.name, column, name, 'its path is longer than InvokeRestApi takes');
+        reading.gaps.value(table.name, column, name, TOO_LONG);
       }
       return row;
     }
@@ -117,7 +111,7 @@ function isFilled(value: unknown): boolean {
   return Array.isArray(value) && value.length > 0;
 }
 
-function consumersOf({ consuming_dags: dags }: Record_): readonly string[] {
+function consumersOf({ consuming_dags: dags }: Row): readonly string[] {
   if (!Array.isArray(dags)) return [];
   return dags.flatMap((dag: unknown) => {
     const id: unknown = typeof dag === 'object' && dag !== null ? Reflect.get(dag, 'dag_id') : undefined;

@@ -2,7 +2,7 @@ import { fits, getOne } from '../../rest/one.ts';
 import { allRows, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
 import { hasTries, nameOfRun, readTasks, readTries, type RunKey } from './read-tasks.ts';
-import { together, type Reading } from './reading.ts';
+import { listOf, together, TOO_LONG, type Reading } from './reading.ts';
 import { xcomsOf } from './read-xcoms.ts';
 
 /** A run with everything that hangs on it. */
@@ -44,10 +44,11 @@ export async function readWhole(reading: Reading, key: RunKey): Promise<WholeRun
 }
 
 /** By its path, or where that is too long among the runs of its DAG. */
-async function findRun({ client }: Reading, { dagId, runId }: RunKey): Promise<Row | undefined> {
+async function findRun(reading: Reading, { dagId, runId }: RunKey): Promise<Row | undefined> {
+  const { client } = reading;
   const path = restPath('/dags/{dagId}/dagRuns/{runId}', { dagId, runId });
   if (fits(client, path)) return (await getOne(client, path)) as Row | undefined;
-  const { dagRuns } = client.dialect.lists;
+  const dagRuns = listOf(reading, 'dagRuns', 'dag_run');
   const unfinished = { ...dagRuns, path: `${dagRuns.path}/list`, form: { dag_ids: [dagId] } };
   return (await allRows(client, unfinished)).find((row) => row.dag_run_id === runId);
 }
@@ -64,7 +65,7 @@ export async function triesOf(reading: Reading, tasks: readonly Row[]): Promise<
     if (rows !== undefined) return rows;
     const { dag_id: dagId, dag_run_id: runId, task_id: taskId } = task;
     const name = `${nameOfRun({ dagId: String(dagId), runId: String(runId), logicalDate: null })}/${String(taskId)}`;
-    gaps.row('task_instance_history', name, 'its path is longer than InvokeRestApi takes; &via=web has no such limit');
+    gaps.row('task_instance_history', name, TOO_LONG);
     return [];
   });
   return found.flat();

@@ -1,6 +1,5 @@
 import { allRows, pages, type Row } from '../../rest/pages.ts';
-import type { Reading } from './reading.ts';
-import { together, writeRecords } from './reading.ts';
+import { listOf, together, writeRecords, type Reading } from './reading.ts';
 import { readWhole, triesOf } from './read-run.ts';
 import { keyOfRun, nameOfRun, readTasks, type RunKey } from './read-tasks.ts';
 import { xcomPages } from './read-xcoms.ts';
@@ -58,7 +57,7 @@ export async function readRuns(reading: Reading, from: Date): Promise<RunsRead> 
 /** Runs that have ended, page by page with their tasks; what it gives back are the others. */
 async function readEnded(reading: Reading, index: RunIndex, tally: Tally): Promise<Map<string, RunKey>> {
   const { client, tables } = reading;
-  const { dagRuns } = client.dialect.lists;
+  const dagRuns = listOf(reading, 'dagRuns', 'dag_run');
   const later = new Map<string, RunKey>();
   for await (const { rows } of pages(client, { ...dagRuns, path: `${dagRuns.path}/list`, form: {} })) {
     const ended = rows.filter(hasEnded);
@@ -80,19 +79,23 @@ async function readEnded(reading: Reading, index: RunIndex, tally: Tally): Promi
 }
 
 async function readXcoms(reading: Reading, index: RunIndex): Promise<void> {
-  for await (const rows of xcomPages(reading, (xcom) => index.ofXcom(xcom))) await write(reading, 'xcom', rows);
+  for await (const rows of xcomPages(reading, (xcom) => index.ofXcom(xcom)))
+    await write(reading, 'xcom', rows);
 }
 
 /** New runs are among them: to be made is a change. */
-async function runsChangedSince({ client }: Reading, since: Date): Promise<readonly Row[]> {
-  const { dagRuns } = client.dialect.lists;
+async function runsChangedSince(reading: Reading, since: Date): Promise<readonly Row[]> {
+  const { client } = reading;
+  const dagRuns = listOf(reading, 'dagRuns', 'dag_run');
   const from = since.toISOString();
   if (client.offers('runsUpdatedSince')) {
     return allRows(client, { ...dagRuns, query: { updated_at_gte: from } });
   }
   // 2.5 knows when a run started and ended; one that is queued has done neither.
   const forms = [{ start_date_gte: from }, { end_date_gte: from }, { states: ['queued', 'running'] }];
-  const found = await together(forms, (form) => allRows(client, { ...dagRuns, path: `${dagRuns.path}/list`, form }));
+  const found = await together(forms, (form) =>
+    allRows(client, { ...dagRuns, path: `${dagRuns.path}/list`, form }),
+  );
   return found.flat();
 }
 

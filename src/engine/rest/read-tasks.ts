@@ -41,7 +41,8 @@ export async function readTasks(client: RestClient, runs: readonly RunKey[]): Pr
 
 async function tasksOf(client: RestClient, runs: readonly RunKey[]): Promise<readonly Row[]> {
   const wanted = new Set(runs.map(nameOfRun));
-  const own = (rows: readonly Row[]): readonly Row[] => rows.filter((row) => wanted.has(nameOfRun(keyOfRun(row))));
+  const own = (rows: readonly Row[]): readonly Row[] =>
+    rows.filter((row) => wanted.has(nameOfRun(keyOfRun(row))));
   const form = { dag_ids: [...new Set(runs.map(({ dagId }) => dagId))], ...runFilter(client, runs) };
   if (client.dialect.api === 'v2') {
     const listing = { path: BATCH, rows: 'task_instances', key: ['id'], orderBy: 'id', form };
@@ -92,7 +93,8 @@ export async function readTries(client: RestClient, task: Row): Promise<readonly
     if (isRestError(thrown, 404)) return undefined;
     throw thrown;
   });
-  const rows: unknown = typeof body === 'object' && body !== null ? Reflect.get(body, 'task_instances') : undefined;
+  const rows: unknown =
+    typeof body === 'object' && body !== null ? Reflect.get(body, 'task_instances') : undefined;
   return Array.isArray(rows) ? withoutCurrent(task, rows as readonly Row[]) : [];
 }
 

@@ -2,15 +2,18 @@ import { isRestError } from '../../rest/errors.ts';
 import { fits } from '../../rest/one.ts';
 import { allRows, pages, type Listing, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
-import type { RunKey } from './read-tasks.ts';
-import { together, type Reading } from './reading.ts';
+import { nameOfRun, type RunKey } from './read-tasks.ts';
+import { listOf, together, TOO_LONG, type Reading } from './reading.ts';
 
 /** The run of an XCom; v1 tells it by its date alone. Undefined: not one of those that are read. */
 export type RunOf = (xcom: Row) => RunKey | undefined;
 
 /** All XComs of the runs that `runOf` knows, page by page, with their values. */
-export async function* xcomPages(reading: Reading, runOf: RunOf): AsyncGenerator<readonly Row[], void, undefined> {
-  for await (const { rows } of pages(reading.client, reading.client.dialect.lists.xcoms)) {
+export async function* xcomPages(
+  reading: Reading,
+  runOf: RunOf,
+): AsyncGenerator<readonly Row[], void, undefined> {
+  for await (const { rows } of pages(reading.client, listOf(reading, 'xcoms', 'xcom'))) {
     const known = rows.flatMap((row) => {
       const run = runOf(row);
       return run === undefined ? [] : [{ run, row }];
@@ -19,12 +22,15 @@ export async function* xcomPages(reading: Reading, runOf: RunOf): AsyncGenerator
   }
 }
 
-/** The XComs of one run. */
-export async function xcomsOf(reading: Reading, run: RunKey): Promise<readonly Row[] | undefined> {
+/** The XComs of one run; where no path leads to them, none and a gap. */
+export async function xcomsOf(reading: Reading, run: RunKey): Promise<readonly Row[]> {
   const { dagId, runId } = run;
   const path = restPath('/dags/{dagId}/dagRuns/{runId}/taskInstances/~/xcomEntries', { dagId, runId });
-  if (!fits(reading.client, path)) return undefined;
-  const listing: Listing = { ...reading.client.dialect.lists.xcoms, path };
+  if (!fits(reading.client, path)) {
+    reading.gaps.row('xcom', `${nameOfRun(run)}/…`, TOO_LONG);
+    return [];
+  }
+  const listing: Listing = { ...listOf(reading, 'xcoms', 'xcom'), path };
   const rows = await allRows(reading.client, listing);
   return together(rows, (row) => withValue(reading, run, row));
 }
@@ -46,7 +52,7 @@ async function withValue(reading: Reading, { dagId, runId }: RunKey, row: Row): 
     gaps.value('xcom', client.dialect.xcomColumn, `${dagId}/${runId}/${taskId}/${key}`, reason);
     return named;
   };
-  if (!fits(client, path)) return lost('its path is longer than InvokeRestApi takes; &via=web has no such limit');
+  if (!fits(client, path)) return lost(TOO_LONG);
   const query = {
     ...(client.offers('xcomMapIndex') ? { map_index: named.map_index as number } : {}),
     ...(client.dialect.api === 'v2' ? { stringify: false } : {}),

@@ -1,4 +1,6 @@
 import type { RestClient } from '../../rest/client.ts';
+import type { Listing, Row } from '../../rest/pages.ts';
+import type { RestListName } from '../../versions/rest.ts';
 import type { EngineContext } from '../api.ts';
 import type { Gaps } from './gaps.ts';
 import type { PlannedTable } from './tables.ts';
@@ -18,6 +20,31 @@ export interface Reading {
   readonly gaps: Gaps;
   /** Those that are chosen. */
   readonly tables: ReadonlyMap<string, OpenTable>;
+}
+
+/** Why something is not in a backup through InvokeRestApi. */
+export const TOO_LONG = 'its path is longer than InvokeRestApi takes; &via=web has no such limit';
+
+/** A list of the API, read for a table: a row that the server itself fails at is a gap, and not the end of the backup. */
+export function listOf({ client, gaps }: Reading, name: RestListName, table: string): Listing {
+  const list = client.dialect.lists[name];
+  if (list === undefined) throw new Error(`${client.dialect.api} has no list ${name}`);
+  return {
+    ...list,
+    onUnreadable: (after) => {
+      gaps.row(
+        table,
+        after === undefined ? 'the first row' : `the row after ${nameOf(list.key, after)}`,
+        UNREADABLE,
+      );
+    },
+  };
+}
+
+const UNREADABLE = 'the API fails at it (500); of a variable or connection, its Fernet key may not read it';
+
+function nameOf(key: readonly string[], row: Row): string {
+  return key.map((field) => String(row[field])).join('/');
 }
 
 /** Requests that are begun together; the client lets through as many as its way allows. */

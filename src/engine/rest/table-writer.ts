@@ -54,7 +54,10 @@ export function openTableWriter(ctx: EngineContext, options: TableWriterOptions)
   const storing: Promise<Omit<ManifestPart, 'rows'> & { readonly rawBytes: number }> =
     seal !== undefined && fields.length > 0
       ? storeSealed(ctx.storage, { key, compression }, pipe, { seal, keys: [], fields }, onBytes, signal)
-      : storeBlocks(ctx.storage, { key, compression }, pipe, onBytes, signal).then((part) => ({ key, ...part }));
+      : storeBlocks(ctx.storage, { key, compression }, pipe, onBytes, signal).then((part) => ({
+          key,
+          ...part,
+        }));
   let failure: unknown;
   storing.catch((error: unknown) => {
     failure = error;

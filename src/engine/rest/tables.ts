@@ -7,7 +7,7 @@ import type { StoredColumn } from './table-writer.ts';
 import { copyValue, fieldOf, isMasked } from './values.ts';
 
 /** A secret, and the column that says whether it is stored as a Fernet token; as in the database. */
-const SECRET_FLAGS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+export const SECRET_FLAGS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   variable: { val: 'is_encrypted' },
   connection: { password: 'is_encrypted', extra: 'is_extra_encrypted' },
 };
@@ -25,10 +25,15 @@ export interface PlannedTable {
 /** @throws LifeboatError 'usage' for names that this Airflow's API has no table for */
 export function chooseTables(
   release: string,
-  { tables, excludeTables = [] }: { readonly tables?: readonly string[]; readonly excludeTables?: readonly string[] },
+  {
+    tables,
+    excludeTables = [],
+  }: { readonly tables?: readonly string[]; readonly excludeTables?: readonly string[] },
 ): { readonly chosen: readonly RestTable[]; readonly others: readonly string[] } {
   const all = restTables(release);
-  const unknown = [...(tables ?? []), ...excludeTables].filter((name) => all.every((table) => table.name !== name));
+  const unknown = [...(tables ?? []), ...excludeTables].filter((name) =>
+    all.every((table) => table.name !== name),
+  );
   if (unknown.length > 0) {
     throw new LifeboatError('usage', `The API of Airflow ${release} has no table ${unknown.join(', ')}.`, {
       next: `Choose from ${all.map(({ name }) => name).join(', ')}.`,
@@ -68,7 +73,8 @@ export function planTable(table: RestTable, secrets: RestSecrets, gaps: Gaps): P
           if (flag !== undefined) row[flag] = hidden ? 't' : (row[flag] ?? 'f');
         }
       }
-      for (const { columns: names = [] } of table.notGiven) missing.push(...names.filter((name) => flags?.[name]));
+      for (const { columns: names = [] } of table.notGiven)
+        missing.push(...names.filter((name) => flags?.[name]));
       if (flags === undefined) return row;
       for (const flag of flagNames) row[flag] ??= 'f';
       row[UNREADABLE] = missing.length === 0 ? null : missing.join(',');
