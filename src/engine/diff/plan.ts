@@ -6,6 +6,8 @@ export interface SideShape {
   readonly label: string;
   readonly specs: readonly ComparedSpec[];
   readonly columns: ReadonlyMap<string, readonly string[]>;
+  /** Whether a secret is encrypted is the backup's own doing, and says nothing about the environment. */
+  readonly ownFlags?: boolean;
 }
 
 /** A field of a record; with a parent its id is compared as the row that it names. */
@@ -132,11 +134,15 @@ function planTable(
   const common = spec.columns
     .map((column) => column.name)
     .filter((column) => hasBoth(left, right, spec.name, column));
-  const content = common.filter((column) => isCompared(column) && !secrets.has(column));
+  const flags = new Set(spec.secrets.map(({ flag }) => flag));
+  const ownFlags = left.ownFlags === true || right.ownFlags === true;
+  const content = common.filter(
+    (column) => isCompared(column) && !secrets.has(column) && !(ownFlags && flags.has(column)),
+  );
   const read = common.filter((column) =>
     role === 'lookup'
       ? column === id || key?.includes(column) === true
-      : content.includes(column) || column === id || secrets.has(column),
+      : content.includes(column) || column === id || secrets.has(column) || flags.has(column),
   );
   const index = (column: string): number => read.indexOf(column);
   const field = (column: string): Field => {

@@ -17,7 +17,10 @@ export function restSpecs(release: string): readonly ComparedSpec[] {
     return {
       name: table.name,
       key: table.key,
-      columns: table.columns,
+      columns: [
+        ...table.columns,
+        ...Object.values(SECRET_FLAGS[table.name] ?? {}).map((name) => ({ name, type: 'boolean' as const })),
+      ],
       restore: restoreOf(table),
       ...(serial ? { serial: ID } : {}),
       references: Object.fromEntries(

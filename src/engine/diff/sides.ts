@@ -52,6 +52,7 @@ export function backupSide(
     label: `backup ${backupId}`,
     airflow: manifest.source.airflow,
     specs: specsOf(backupId, manifest.source),
+    ownFlags: manifest.source.kind === 'rest',
     columns: new Map(seen.map((table) => [table.name, table.columns])),
     rows: (name) => Promise.resolve(tables.get(name)?.rows ?? 0),
     read: async (name, columns, options) => {

@@ -36,12 +36,13 @@ export async function planRestBackup(
   for (const { table, columns } of tables) {
     for (const { columns: missing, reason } of table.notGiven) gaps.whole(table.name, reason, missing);
     const omitted = table.columns.filter(({ name }) => columns.every((stored) => stored.name !== name));
-    if (omitted.length > 0)
+    if (omitted.length > 0) {
       gaps.whole(
         table.name,
         OMITTED,
         omitted.map(({ name }) => name),
       );
+    }
   }
   const counted = await together(tables, async ({ table }) => ({
     table: table.name,

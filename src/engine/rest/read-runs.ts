@@ -79,8 +79,9 @@ async function readEnded(reading: Reading, index: RunIndex, tally: Tally): Promi
 }
 
 async function readXcoms(reading: Reading, index: RunIndex): Promise<void> {
-  for await (const rows of xcomPages(reading, (xcom) => index.ofXcom(xcom)))
+  for await (const rows of xcomPages(reading, (xcom) => index.ofXcom(xcom))) {
     await write(reading, 'xcom', rows);
+  }
 }
 
 /** New runs are among them: to be made is a change. */

@@ -58,9 +58,9 @@ export function openTableWriter(ctx: EngineContext, options: TableWriterOptions)
           key,
           ...part,
         }));
-  let failure: unknown;
-  storing.catch((error: unknown) => {
-    failure = error;
+  let failed = false;
+  storing.catch(() => {
+    failed = true;
     pipe.destroy();
   });
   let rows = 0;
@@ -69,7 +69,7 @@ export function openTableWriter(ctx: EngineContext, options: TableWriterOptions)
     async write(more) {
       if (more.length === 0) return;
       signal.throwIfAborted();
-      if (failure !== undefined) throw failure;
+      if (failed) await storing;
       rows += more.length;
       progress.add(name, more.length, 0);
       if (pipe.write(more.map((row) => copyRecord(names, row)).join(''))) return;

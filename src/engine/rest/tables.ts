@@ -1,4 +1,4 @@
-import { restTables, type RestTable } from '../../versions/rest-tables.ts';
+import { restTables, UNREADABLE_COLUMN, type RestTable } from '../../versions/rest-tables.ts';
 import { LifeboatError } from '../../errors.ts';
 import type { Row } from '../import/foreign.ts';
 import type { Gaps } from './gaps.ts';
@@ -11,9 +11,6 @@ export const SECRET_FLAGS: Readonly<Record<string, Readonly<Record<string, strin
   variable: { val: 'is_encrypted' },
   connection: { password: 'is_encrypted', extra: 'is_extra_encrypted' },
 };
-
-/** Names of the columns whose value Airflow did not give, with commas: such a row is not the whole one. */
-export const UNREADABLE = 'unreadable';
 
 export interface PlannedTable {
   readonly table: RestTable;
@@ -49,40 +46,40 @@ export function planTable(table: RestTable, secrets: RestSecrets, gaps: Gaps): P
   const flags = SECRET_FLAGS[table.name];
   const stored = table.columns.filter(({ name }) => flags?.[name] === undefined || !secrets.omit);
   const flagNames = stored.flatMap(({ name }) => flags?.[name] ?? []);
-  const columns = [
-    ...stored.map(({ name, type }) => ({ name, type })),
-    ...[...new Set(flagNames)].map((name) => ({ name, type: 'boolean' })),
-    ...(flags === undefined ? [] : [{ name: UNREADABLE, type: 'text' }]),
-  ];
+  const never = flags === undefined ? [] : Object.keys(flags).filter((name) => !hasColumn(stored, name));
   return {
     table,
-    columns,
+    columns: [
+      ...stored.map(({ name, type }) => ({ name, type })),
+      ...flagNames.map((name) => ({ name, type: 'boolean' })),
+      ...(flags === undefined ? [] : [{ name: UNREADABLE_COLUMN, type: 'text' }]),
+    ],
     row(record) {
-      const row: Row = {};
-      const missing: string[] = [];
-      for (const { name, type, field, masked } of stored) {
+      const row: Row = Object.fromEntries(flagNames.map((name) => [name, 'f']));
+      const masked: string[] = [];
+      for (const { name, type, field, masked: mayBeMasked } of stored) {
         const value = fieldOf(record, field);
+        const isHidden = mayBeMasked && isMasked(value);
+        if (isHidden) masked.push(name);
+        const text = isHidden ? null : copyValue(type, value);
         const flag = flags?.[name];
-        if (masked && isMasked(value)) {
-          missing.push(name);
-          row[name] = null;
-        } else {
-          const text = copyValue(type, value);
-          const hidden = text !== null && flag !== undefined && secrets.encrypt !== undefined;
-          row[name] = hidden ? (secrets.encrypt?.(text) ?? null) : text;
-          if (flag !== undefined) row[flag] = hidden ? 't' : (row[flag] ?? 'f');
-        }
+        const token = text === null || flag === undefined ? undefined : secrets.encrypt?.(text);
+        row[name] = token ?? text;
+        if (flag !== undefined && token !== undefined) row[flag] = 't';
       }
-      for (const { columns: names = [] } of table.notGiven)
-        missing.push(...names.filter((name) => flags?.[name]));
-      if (flags === undefined) return row;
-      for (const flag of flagNames) row[flag] ??= 'f';
-      row[UNREADABLE] = missing.length === 0 ? null : missing.join(',');
-      const named = row[table.key[0] ?? ''] ?? '(no name)';
-      for (const column of missing.filter((name) => table.columns.some((known) => known.name === name))) {
-        gaps.value(table.name, column, named, 'Airflow masks it in its API (***)');
-      }
+      for (const column of masked) gaps.value(table.name, column, rowName(table, row), MASKED);
+      if (flags !== undefined) row[UNREADABLE_COLUMN] = [...never, ...masked].join(',') || null;
       return row;
     },
   };
+}
+
+const MASKED = 'Airflow masks it in its API (***)';
+
+function hasColumn(columns: readonly StoredColumn[], name: string): boolean {
+  return columns.some((column) => column.name === name);
+}
+
+function rowName({ key }: RestTable, row: Row): string {
+  return key.map((column) => row[column] ?? '').join('/');
 }

@@ -27,11 +27,14 @@ export function copyValue(type: ColumnType, value: unknown): string | null {
   }
 }
 
-/** Airflow says what it masks with these; nobody can tell them from a value that really is so, and none is believed. */
+/**
+ * Airflow says what it masks with these, for the whole value, a member of it, or a part of its text: everything that looks
+ * like a password it met. Nobody can tell them from a value that really is so, and none is believed.
+ */
 const MASK = '***';
 
 export function isMasked(value: unknown): boolean {
-  return typeof value === 'string' && value.includes(MASK);
+  return value !== null && value !== undefined && textOf(value).includes(MASK);
 }
 
 function textOf(value: unknown): string {
