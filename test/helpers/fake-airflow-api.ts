@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { noHistory } from './fake-airflow-history.ts';
 import { type FakeAnswer, type FakeRequest, type FakeRows, refusal, route } from './fake-airflow-rows.ts';
 
 export interface FakeApiCall extends FakeRequest {
@@ -70,6 +71,7 @@ export async function startFakeAirflowApi(options: FakeApiOptions): Promise<Fake
     dag_runs: [],
     assets: [],
     events: [],
+    history: noHistory(),
     ...options.rows,
   };
   const tokens = new Map<string, number>();

@@ -47,7 +47,7 @@ export async function readWhole(reading: Reading, key: RunKey): Promise<WholeRun
 async function findRun(reading: Reading, { dagId, runId }: RunKey): Promise<Row | undefined> {
   const { client } = reading;
   const path = restPath('/dags/{dagId}/dagRuns/{runId}', { dagId, runId });
-  if (fits(client, path)) return (await getOne(client, path)) as Row | undefined;
+  if (fits(client, path)) return (await getOne(client, path, true)) as Row | undefined;
   const dagRuns = listOf(reading, 'dagRuns', 'dag_run');
   const unfinished = { ...dagRuns, path: `${dagRuns.path}/list`, form: { dag_ids: [dagId] } };
   return (await allRows(client, unfinished)).find((row) => row.dag_run_id === runId);

@@ -58,7 +58,10 @@ async function withValue(reading: Reading, { dagId, runId }: RunKey, row: Row): 
     ...(client.dialect.api === 'v2' ? { stringify: false } : {}),
   };
   try {
-    const { body } = await client.send({ method: 'GET', path, query }, { attempts: ATTEMPTS });
+    const { body } = await client.send(
+      { method: 'GET', path, query, exactNumbers: true },
+      { attempts: ATTEMPTS },
+    );
     return { ...named, value: (body as Row).value };
   } catch (thrown) {
     if (!isRestError(thrown) || thrown.status === 0) throw thrown;

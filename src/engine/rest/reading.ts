@@ -31,6 +31,7 @@ export function listOf({ client, gaps }: Reading, name: RestListName, table: str
   if (list === undefined) throw new Error(`${client.dialect.api} has no list ${name}`);
   return {
     ...list,
+    exactNumbers: true,
     onUnreadable: (after) => {
       gaps.row(
         table,

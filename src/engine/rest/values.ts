@@ -1,3 +1,4 @@
+import { isExactNumber, stringifyExact } from '../../rest/exact-json.ts';
 import type { ColumnType } from '../../tables/spec.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -21,7 +22,10 @@ export function copyValue(type: ColumnType, value: unknown): string | null {
     case 'timestamptz':
       return timestampText(textOf(value));
     case 'json':
-      return JSON.stringify(value);
+      return stringifyExact(value);
+    case 'float':
+      // 16.0 of Python is 16 to COPY.
+      return isExactNumber(value) ? String(Number(value.text)) : textOf(value);
     default:
       return textOf(value);
   }
@@ -38,7 +42,7 @@ export function isMasked(value: unknown): boolean {
 }
 
 function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : JSON.stringify(value);
+  return typeof value === 'string' ? value : stringifyExact(value);
 }
 
 const ISO = /^(\d{4,}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d)?$/;
