@@ -46,7 +46,7 @@ export function historyRoute(
     const since = query.get('updated_at_gte');
     return some(
       'dag_runs',
-      runs.filter((run) => since === null || String(run.updated_at ?? '') >= since),
+      runs.filter((run) => since === null || (typeof run.updated_at === 'string' && run.updated_at >= since)),
     );
   }
   if (path === '/eventLogs') return some('event_logs', history.event_logs);
@@ -107,7 +107,7 @@ function ofTasks(api: Api, request: FakeRequest, parts: readonly string[]): Fake
   if (task === undefined) return list(api, request, 'task_instances', history.task_instances.filter(isOne));
   const [kind, key] = rest;
   if (kind === 'xcomEntries' && key === undefined) {
-    const rows = history.xcoms.filter(isOne).map(({ value: _value, ...row }) => row);
+    const rows = history.xcoms.filter(isOne).map((row) => ({ ...row, value: undefined }));
     return list(api, request, 'xcom_entries', rows);
   }
   if (kind === 'xcomEntries') {
