@@ -27,7 +27,7 @@ function run(dagId: string, id: string, state: string, more: Row = {}): Row {
 
 function task(dagId: string, runId: string, taskId: string, state: string | null, more: Row = {}): Row {
   return {
-    id: `${dagId}-${runId}-${taskId}-${String(more.map_index ?? -1)}`,
+    id: `${dagId}-${runId}-${taskId}-${JSON.stringify(more.map_index ?? -1)}`,
     dag_id: dagId,
     dag_run_id: runId,
     task_id: taskId,
