@@ -15,9 +15,9 @@ const GROUP = 'Backup:';
 
 export const backupCommand: Command = {
   name: 'backup',
-  summary: 'Back up the metadata database as it is at one moment',
+  summary: 'Back up the metadata database as it is at one moment, or what the REST API gives',
   details:
-    'Reads the metadata database in one snapshot and stores every table that carries state. The backup exists when its manifest is written, last; a run that fails or is killed leaves none. The source is only read.',
+    'Reads the metadata database in one snapshot and stores every table that carries state. The backup exists when its manifest is written, last; a run that fails or is killed leaves none. The source is only read. With --airflow https://… or mwaa://… it reads the REST API instead, which has no snapshot and does not give everything: the manifest says what is missing, and runs that changed meanwhile.',
   uses: ['environment', 'storage'],
   flags: [
     {
@@ -60,6 +60,10 @@ export const backupCommand: Command = {
     ['$0 backup --storage ./backups --label "before upgrade"', 'Environment from LIFEBOAT_AIRFLOW'],
     ['$0 backup --storage ./backups --jobs 1 --max-rate 20MB/s', 'From a primary that must not feel it'],
     ['$0 backup --storage ./backups --exclude-tables log --dry-run', 'What would be stored'],
+    [
+      '$0 backup --airflow mwaa://prod?region=eu-west-1 --storage s3://dr-bucket/airflow --seal-to age1…',
+      'Through the REST API, where nobody reaches the database',
+    ],
     [
       '$0 backup --storage s3://dr-bucket/airflow --seal-to age1… --seal-to awskms://alias/dr?region=eu-west-1',
       'Secrets that only the recipients can read',
