@@ -19,7 +19,13 @@ export { RestError } from './rest/errors.ts';
 export { allRows, pages } from './rest/pages.ts';
 export { LifeboatError, ObjectExistsError, ObjectNotFoundError } from './errors.ts';
 export type * from './engine/api.ts';
-export type { DrillFindings, DrillRecord, DrillTable, LastDrill } from './engine/drill-record.ts';
+export type {
+  DrillFindings,
+  DrillRecord,
+  DrillTable,
+  LastDrill,
+  ProvenBackup,
+} from './engine/drill-record.ts';
 export type { ImportNote } from './engine/import/notes.ts';
 export type { LifeboatEvent, Phase, Report } from './engine/events.ts';
 export type {

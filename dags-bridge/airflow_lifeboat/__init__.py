@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_lifeboat.version import VERSION as __version__
 
-__all__ = ['__version__', 'backup_dag', 'cleanup_dag', 'drill_dag', 'prune_dag', 'restore_dag']
+__all__ = ['__version__', 'backup_dag', 'cleanup_dag', 'drill_dag', 'prune_dag', 'restore_dag', 'status_dag']
 
 
 def __getattr__(name: str):

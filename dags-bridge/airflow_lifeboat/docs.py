@@ -32,6 +32,12 @@ DRILL = (
     + _TOKEN
 )
 
+STATUS = (
+    'How old the newest complete backup is, and the newest that a drill proved; fails past the limit of this DAG.\n'
+    + _CONF
+    + _STORAGE
+)
+
 CLEANUP = (
     '**Deletes** runs, task instances and the rest of the history of this Airflow. Variables, connections and pools stay.\n'
     + _CONF

@@ -8,6 +8,8 @@ from urllib.parse import quote, urlencode
 
 from airflow.configuration import conf
 
+from airflow_lifeboat.aws import region
+
 # libpq's parameters that decide how a connection is made; the rest of a live connection's are defaults.
 KEPT_PARAMETERS = ('sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'connect_timeout', 'options')
 
@@ -26,6 +28,8 @@ def engine_environment(
     env.pop('LIFEBOAT_TASK_TOKEN', None)
     if token:
         env['LIFEBOAT_TASK_TOKEN'] = token
+    if region():
+        env['AWS_REGION'] = str(region())
     if storage:
         env['LIFEBOAT_STORAGE'] = storage
     if not env.get('LIFEBOAT_AIRFLOW'):

@@ -43,6 +43,8 @@ def error_of(
         text = '{} ({}, exit code {})'.format(error.get('message'), meaning, exit_code)
         advice = error.get('next')
         return kind(f'lifeboat {command}: {text}' + (f'\nWhat to do: {advice}' if advice else ''))
+    if summary is not None and meaning is not None:
+        return kind(f'lifeboat {command}: {_without_error(summary, meaning)} (exit code {exit_code})')
     return kind(f'lifeboat {command}: {_crash(exit_code)}' + (f'\n{stderr}' if stderr else ''))
 
 
@@ -52,6 +54,14 @@ def _retry_can_help(exit_code: int, summary: Optional[Mapping[str, Any]]) -> boo
     if str(details.get('code', '')).startswith('task-token'):
         return False
     return exit_code in RETRY_CAN_HELP or exit_code not in MEANINGS
+
+
+def _without_error(summary: Mapping[str, Any], meaning: str) -> str:
+    if summary.get('overdue'):
+        return 'the newest complete backup, {}, shows {}, longer ago than the limit of {} s'.format(
+            summary.get('backupId'), summary.get('snapshotTime'), summary.get('maxAgeSeconds')
+        )
+    return meaning
 
 
 def _crash(exit_code: int) -> str:

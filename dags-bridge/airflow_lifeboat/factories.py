@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from datetime import timedelta
+from typing import Any, List, Mapping, Optional, Sequence
 
 from airflow import DAG
 
-from airflow_lifeboat import docs, notify
-from airflow_lifeboat.operator import Call, LifeboatOperator, secret_variables
+from airflow_lifeboat import docs
+from airflow_lifeboat.assembly import dag_with
+from airflow_lifeboat.operator import Call, secret_variables
 from airflow_lifeboat.settings import (
     OWN_VARIABLES,
     backup_name,
@@ -19,10 +20,6 @@ from airflow_lifeboat.settings import (
     storage_of,
     strategy_of,
 )
-
-# The engine knows its own DAGs by the first one: a restore leaves their pause state alone.
-TAGS = ['lifeboat', 'disaster-recovery']
-START = datetime(2022, 1, 1, tzinfo=timezone.utc)
 
 
 def backup_dag(
@@ -48,8 +45,17 @@ def backup_dag(
         argv += _valued('--label', conf.get('label', label))
         return Call([*argv, *options, *_dry_run(conf)], storage_of(conf, storage, storage_type, path_prefix))
 
-    dag = _dag(dag_id, docs.BACKUP, backup_schedule(schedule), paused=None, **_dag_arguments(common))
-    return _task(dag, 'backup', plan_call, retries=retries, timeout=timeout, **_task_arguments(common))
+    return dag_with(
+        dag_id,
+        'backup',
+        plan_call,
+        doc=docs.BACKUP,
+        schedule=backup_schedule(schedule),
+        paused=None,
+        retries=retries,
+        timeout=timeout,
+        common=common,
+    )
 
 
 def restore_dag(
@@ -85,8 +91,17 @@ def restore_dag(
             secret_variables('LIFEBOAT_SOURCE_FERNET_KEY'),
         )
 
-    dag = _dag(dag_id, docs.RESTORE, None, paused=True, **_dag_arguments(common))
-    return _task(dag, 'restore', plan_call, retries=0, timeout=timeout, **_task_arguments(common))
+    return dag_with(
+        dag_id,
+        'restore',
+        plan_call,
+        doc=docs.RESTORE,
+        schedule=None,
+        paused=True,
+        retries=0,
+        timeout=timeout,
+        common=common,
+    )
 
 
 def drill_dag(
@@ -116,8 +131,48 @@ def drill_dag(
             secret_variables('LIFEBOAT_SOURCE_FERNET_KEY'),
         )
 
-    dag = _dag(dag_id, docs.DRILL, schedule, paused=None, **_dag_arguments(common))
-    return _task(dag, 'drill', plan_call, retries=retries, timeout=timeout, **_task_arguments(common))
+    return dag_with(
+        dag_id,
+        'drill',
+        plan_call,
+        doc=docs.DRILL,
+        schedule=schedule,
+        paused=None,
+        retries=retries,
+        timeout=timeout,
+        common=common,
+    )
+
+
+def status_dag(
+    dag_id: str = 'status_metadata',
+    *,
+    schedule: Any = '@hourly',
+    max_age: Optional[str] = None,
+    storage: Optional[str] = None,
+    path_prefix: str = 'data',
+    storage_type: Optional[str] = None,
+    options: Sequence[str] = (),
+    retries: int = 1,
+    timeout: timedelta = timedelta(minutes=10),
+    **common: Any,
+) -> DAG:
+    """The age of the newest backup, as a metric; past `max_age` ('26h') the run fails, and so tells SNS."""
+
+    def plan_call(conf: Mapping[str, Any], _dag_id: str) -> Call:
+        return Call([*_valued('--max-age', max_age), *options], storage_of(conf, storage, storage_type, path_prefix))
+
+    return dag_with(
+        dag_id,
+        'status',
+        plan_call,
+        doc=docs.STATUS,
+        schedule=schedule,
+        paused=None,
+        retries=retries,
+        timeout=timeout,
+        common=common,
+    )
 
 
 def cleanup_dag(
@@ -137,8 +192,17 @@ def cleanup_dag(
         require_confirmation(conf, own_dag_id, 'deletes the history of this environment')
         return Call(['--yes', *_heartbeat(conf), *options, *_dry_run(conf)])
 
-    dag = _dag(dag_id, docs.CLEANUP, None, paused=True, **_dag_arguments(common))
-    return _task(dag, 'cleanup', plan_call, retries=0, timeout=timeout, **_task_arguments(common))
+    return dag_with(
+        dag_id,
+        'cleanup',
+        plan_call,
+        doc=docs.CLEANUP,
+        schedule=None,
+        paused=True,
+        retries=0,
+        timeout=timeout,
+        common=common,
+    )
 
 
 def prune_dag(
@@ -164,62 +228,20 @@ def prune_dag(
             require_confirmation(conf, own_dag_id, 'removes backups')
         return Call(['--yes', *rules, *options, *_dry_run(conf)], storage_of(conf, storage, storage_type, path_prefix))
 
-    dag = _dag(dag_id, docs.PRUNE, schedule, paused=True, **_dag_arguments(common))
-    return _task(dag, 'prune', plan_call, retries=0, timeout=timeout, **_task_arguments(common))
+    return dag_with(
+        dag_id,
+        'prune',
+        plan_call,
+        doc=docs.PRUNE,
+        schedule=schedule,
+        paused=True,
+        retries=0,
+        timeout=timeout,
+        common=common,
+    )
 
 
 # --- parts ---
-
-_TASK_ARGUMENTS = ('sns_topic_arn', 'notify_success', 'pool', 'queue', 'executor_config', 'owner')
-
-
-def _task_arguments(common: Mapping[str, Any]) -> Dict[str, Any]:
-    return {name: value for name, value in common.items() if name in _TASK_ARGUMENTS}
-
-
-def _dag_arguments(common: Mapping[str, Any]) -> Dict[str, Any]:
-    return {name: value for name, value in common.items() if name not in _TASK_ARGUMENTS}
-
-
-def _dag(dag_id: str, doc: str, schedule: Any, paused: Optional[bool], tags: Sequence[str] = (), **more: Any) -> DAG:
-    return DAG(
-        dag_id=dag_id,
-        schedule=schedule,
-        start_date=START,
-        catchup=False,
-        # Two runs would only wait for each other's lock.
-        max_active_runs=1,
-        is_paused_upon_creation=paused,
-        tags=[*TAGS, *(tag for tag in tags if tag not in TAGS)],
-        doc_md=doc,
-        **more,
-    )
-
-
-def _task(
-    dag: DAG,
-    command: str,
-    plan_call: Any,
-    *,
-    retries: int,
-    timeout: timedelta,
-    sns_topic_arn: Optional[str] = None,
-    notify_success: bool = False,
-    **more: Any,
-) -> DAG:
-    LifeboatOperator(
-        task_id=command,
-        command=command,
-        plan_call=plan_call,
-        dag=dag,
-        retries=retries,
-        retry_delay=timedelta(minutes=5),
-        execution_timeout=timeout,
-        on_failure_callback=notify.on_failure(sns_topic_arn),
-        on_success_callback=notify.on_success(sns_topic_arn) if notify_success else None,
-        **more,
-    )
-    return dag
 
 
 def _heartbeat(conf: Mapping[str, Any]) -> List[str]:

@@ -6,6 +6,7 @@ import json
 import logging
 from typing import Any, Dict, Mapping, Optional
 
+from airflow_lifeboat.aws import client
 from airflow_lifeboat.settings import conf_of, setting
 
 log = logging.getLogger('airflow.task')
@@ -18,12 +19,6 @@ MESSAGE_LENGTH = 200_000
 FAILURES = {'backup': 'Backup Failure', 'drill': 'Drill Failure'}
 # Reports of the engine after which there is nothing left to tell.
 FINAL = ('success', 'failure', 'closed')
-
-
-def _client(service: str) -> Any:
-    import boto3
-
-    return boto3.client(service)
 
 
 def run_result(context: Mapping[str, Any], status: str) -> Dict[str, Any]:
@@ -43,7 +38,7 @@ def fail_task_token(context: Mapping[str, Any], token: str, error: BaseException
     result['lifeboat'] = {'error': {'message': str(error).replace(token, '***')}}
     name = FAILURES.get(context['ti'].task_id, 'Restore Failure')
     try:
-        _client('stepfunctions').send_task_failure(taskToken=token, error=name, cause=json.dumps(result)[:CAUSE_LENGTH])
+        client('stepfunctions').send_task_failure(taskToken=token, error=name, cause=json.dumps(result)[:CAUSE_LENGTH])
         log.info('Step Functions was told of the failure.')
     except ImportError:
         log.error('Step Functions was not told of the failure: boto3 is not installed. The heartbeat will end the state.')
@@ -64,7 +59,7 @@ def publish(context: Mapping[str, Any], topic: Optional[str], status: str, subje
     if token:
         message = message.replace(str(token), '***')
     try:
-        _client('sns').publish(TopicArn=arn, Subject=subject, Message=message)
+        client('sns').publish(TopicArn=arn, Subject=subject, Message=message)
     except ImportError:
         log.error('SNS was not told: boto3 is not installed.')
     except Exception as untold:

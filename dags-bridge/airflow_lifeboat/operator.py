@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 from airflow.models import BaseOperator, Variable
 from airflow.utils.log.secrets_masker import mask_secret
 
-from airflow_lifeboat import notify
+from airflow_lifeboat import metrics, notify
 from airflow_lifeboat.environment import engine_environment
 from airflow_lifeboat.errors import error_of
 from airflow_lifeboat.node import ENGINE, find_node
@@ -33,10 +33,18 @@ class LifeboatOperator(BaseOperator):
     template_fields: Sequence[str] = ()
     ui_color = '#d9ead3'
 
-    def __init__(self, *, command: str, plan_call: Callable[[Mapping[str, Any], str], Call], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        command: str,
+        plan_call: Callable[[Mapping[str, Any], str], Call],
+        metrics_namespace: Optional[str] = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.command = command
         self._plan_call = plan_call
+        self._metrics_namespace = metrics_namespace
         self._process: Optional[EngineProcess] = None
 
     def execute(self, context: Any) -> Dict[str, Any]:
@@ -60,6 +68,8 @@ class LifeboatOperator(BaseOperator):
         self._process = EngineProcess(argv, env, ProgressLog(self.log).event)
         exit_code = self._process.run()
         summary = self._process.summary
+        if summary is not None:
+            metrics.publish_summary(context, self._metrics_namespace, self.command, summary)
         if exit_code != 0 or summary is None:
             # A state machine was told of the end of the first try: a second one would report to nobody.
             raise error_of(self.command, exit_code, summary, token is None, '\n'.join(self._process.stderr))

@@ -9,8 +9,8 @@ from airflow.models import Variable
 
 from airflow_lifeboat.errors import LifeboatFailure
 
-# Airflow Variables of mwaa_dr, which say where this environment's backups go. Those of a backup's source must not move
-# the target's.
+# Airflow Variables that say where this environment's backups and metrics go; all but the last are mwaa_dr's. Those of a
+# backup's source must not move the target's.
 OWN_VARIABLES = (
     'DR_BACKUP_BUCKET',
     'DR_BACKUP_SCHEDULE',
@@ -18,6 +18,7 @@ OWN_VARIABLES = (
     'DR_SNS_TOPIC_ARN',
     'DR_STORAGE_TYPE',
     'DR_VARIABLE_RESTORE_STRATEGY',
+    'LIFEBOAT_METRICS_NAMESPACE',
 )
 # What mwaa_dr puts where no bucket was named.
 NO_BUCKET = '--dummy-bucket--'

@@ -9,7 +9,7 @@ from datetime import timedelta
 import airflow_lifeboat
 from airflow.models import DagBag
 from airflow.serialization.serialized_objects import SerializedDAG
-from airflow_lifeboat import backup_dag, cleanup_dag, drill_dag, prune_dag, restore_dag
+from airflow_lifeboat import backup_dag, cleanup_dag, drill_dag, prune_dag, restore_dag, status_dag
 from airflow_lifeboat.node import ENGINE
 from tests.support import TOKEN, environ
 
@@ -27,7 +27,14 @@ class Dags(unittest.TestCase):
         self.assertEqual(bag.import_errors, {})
         self.assertEqual(
             sorted(bag.dags),
-            ['backup_metadata', 'cleanup_metadata', 'drill_metadata', 'prune_metadata', 'restore_metadata'],
+            [
+                'backup_metadata',
+                'cleanup_metadata',
+                'drill_metadata',
+                'prune_metadata',
+                'restore_metadata',
+                'status_metadata',
+            ],
         )
         for dag in bag.dags.values():
             self.assertTrue(dag.fileloc.endswith('lifeboat_dags.py'), dag.fileloc)
@@ -44,7 +51,7 @@ class Dags(unittest.TestCase):
             self.assertEqual(task.retries, 0)
             self.assertGreater(task.execution_timeout, timedelta(0))
             self.assertEqual(list(task.template_fields), [])
-        for dag in (backup_dag(), drill_dag()):
+        for dag in (backup_dag(), drill_dag(), status_dag()):
             self.assertIsNone(dag.is_paused_upon_creation)
 
     def test_arguments_of_mwaa_dr_and_of_airflow_are_taken(self) -> None:

@@ -10,7 +10,6 @@ import tempfile
 import textwrap
 import threading
 import time
-import types
 import unittest
 from typing import Any, Dict, List
 
@@ -21,7 +20,7 @@ from airflow_lifeboat.node import find_node
 from airflow_lifeboat.process import EngineProcess
 from airflow_lifeboat.progress import ProgressLog
 from airflow_lifeboat.summary import LIMIT_BYTES, xcom_of
-from tests.support import DATABASE, STORAGE, TOKEN, context_of, environ, execute, logged
+from tests.support import DATABASE, STORAGE, TOKEN, FakeBoto, context_of, environ, execute, logged
 
 
 def stand_in(script: str) -> str:
@@ -31,29 +30,6 @@ def stand_in(script: str) -> str:
         file.write(f'#!{sys.executable}\nimport json, os, signal, sys, time\n{textwrap.dedent(script)}')
     os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)
     return path
-
-
-class FakeBoto:
-    """boto3 as far as the bridge calls it; `sent` is what it was asked to send."""
-
-    def __init__(self) -> None:
-        self.sent: List[Dict[str, Any]] = []
-
-    def __enter__(self) -> List[Dict[str, Any]]:
-        module = types.ModuleType('boto3')
-        module.client = lambda service: types.SimpleNamespace(  # type: ignore[attr-defined]
-            send_task_failure=lambda **call: self.sent.append({'service': service, **call}),
-            publish=lambda **call: self.sent.append({'service': service, **call}),
-        )
-        self._before = sys.modules.get('boto3')
-        sys.modules['boto3'] = module
-        return self.sent
-
-    def __exit__(self, *_: Any) -> None:
-        if self._before is None:
-            del sys.modules['boto3']
-        else:
-            sys.modules['boto3'] = self._before
 
 
 class RealEngine(unittest.TestCase):

@@ -167,7 +167,7 @@ async function restoreInto(
     confirm: () => Promise.resolve(true),
   });
   const { rows = 0, seconds = 0, unreadableSecrets } = result.loaded ?? {};
-  demo.say(`  ${rows} rows in one transaction, in ${seconds.toFixed(1)} s`);
+  demo.say(`  ${rows} rows in one atomic step, in ${seconds.toFixed(1)} s`);
   if (unreadableSecrets && unreadableSecrets.length > 0) {
     demo.say(`  Secrets that the Fernet key cannot read, as in the source: ${unreadableSecrets.join(', ')}`);
   }

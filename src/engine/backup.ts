@@ -17,7 +17,7 @@ import { findLiveRuns } from './live-rows.ts';
 import type { ManifestPart } from './manifest.ts';
 import { writePart } from './part-writer.ts';
 import { createProgress } from './progress.ts';
-import { createMeeting, raceAll } from './race.ts';
+import { createMeeting, inStep, raceAll } from './race.ts';
 import { selectTables } from './selection.ts';
 import { planSecrets, secretsMode } from './sealed/plan-secrets.ts';
 import { writeSealedPart } from './sealed/write.ts';
@@ -173,16 +173,18 @@ async function copyAll(
   const parts = new Map<string, ManifestPart>();
   const throttle = throttleOf(ctx, request);
   const queue = largestFirst(items).values();
-  const work = async (client: Client, signal: AbortSignal): Promise<void> => {
-    for (const item of queue) {
+  const { sealing } = prepared.secrets;
+  const { compression } = request;
+  // The server formats the next part while the last one is compressed, written and flushed to the disk.
+  const work = (client: Client, signal: AbortSignal): Promise<void> =>
+    inStep(queue, async (item, onCopied) => {
       signal.throwIfAborted();
-      const key = partKey(backupId, item.table.name, item.part, request.compression.codec);
+      const key = partKey(backupId, item.table.name, item.part, compression.codec);
       tables.start(item);
-      const job = { key, sql: item.sql, compression: request.compression, ...(throttle ? { throttle } : {}) };
+      const job = { key, sql: item.sql, compression, onCopied, ...(throttle ? { throttle } : {}) };
       const onBytes = (bytes: number): void => {
         progress.add(item.table.name, 0, bytes);
       };
-      const { sealing } = prepared.secrets;
       const fields = sealing?.fields.get(item.table.name);
       const { rawBytes, ...part } =
         sealing && fields
@@ -191,8 +193,7 @@ async function copyAll(
       progress.add(item.table.name, part.rows, 0);
       tables.done(item, part.rows, rawBytes);
       parts.set(key, part);
-    }
-  };
+    });
   ctx.report({
     event: 'phase',
     phase: 'backup',

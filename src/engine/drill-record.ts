@@ -2,13 +2,15 @@ import type { ErrorKind } from '../errors.ts';
 import { isLifeboatError, LifeboatError } from '../errors.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { InFlightResult } from './in-flight/in-flight.ts';
-import { drillIdOf, drillKey, DRILLS } from './layout.ts';
+import { backupTime, drillIdOf, drillKey, DRILLS } from './layout.ts';
 import { readSmall } from './read-small.ts';
 import type { DanglingReference } from './shadow/references.ts';
 
 const DRILL_FORMAT = 1;
 /** A record is some kilobytes; more is something else. */
 const MAX_BYTES = 16 * 1024 * 1024;
+/** Records that are read in search of one that passed: more cost seconds on S3, and prove what is too old. */
+const LOOK_BACK = 100;
 
 /** Steps of a drill, in their order. */
 export type DrillPhase = 'plan' | 'load' | 'settle' | 'check' | 'drop';
@@ -92,24 +94,74 @@ export interface LastDrill {
   readonly problem: string | null;
 }
 
-/** The newest drill of a storage, readable or not; null: there was none. */
-export async function readLastDrill(storage: Storage, signal: AbortSignal): Promise<LastDrill | null> {
-  let newest = '';
+/** What a passed drill proved. */
+export interface ProvenBackup {
+  readonly backupId: string;
+  /** The drill that proved it. */
+  readonly drillId: string;
+  /** The moment that the backup shows. */
+  readonly snapshotTime: string;
+}
+
+export interface Drills {
+  /** The newest drill, readable or not; null: there was none. */
+  readonly last: LastDrill | null;
+  /** Of backups that are there, the one whose own newest drill passed last; null: the last hundred have none. */
+  readonly proven: ProvenBackup | null;
+}
+
+/**
+ * What a storage knows of drills.
+ *
+ * @param isThere whether a backup can still be restored: one that was pruned proves nothing any more
+ */
+export async function readDrills(
+  storage: Storage,
+  signal: AbortSignal,
+  isThere: (backupId: string) => boolean,
+): Promise<Drills> {
+  const ids: string[] = [];
   for await (const { key } of storage.list(DRILLS, signal)) {
     const id = drillIdOf(key);
-    if (id !== undefined && id > newest) newest = id;
+    if (id !== undefined) ids.push(id);
   }
-  if (newest === '') return null;
+  ids.sort().reverse();
+  let last: LastDrill | null = null;
+  const drilled = new Set<string>();
+  for (const id of ids.slice(0, LOOK_BACK)) {
+    const record = await tryRecord(storage, id, signal);
+    last ??= summaryOf(id, record);
+    if (record instanceof LifeboatError || record.backupId === null) continue;
+    const { backupId, result } = record;
+    // What its newest drill says of a backup counts: it may have been damaged since an older one.
+    if (!drilled.has(backupId) && result === 'passed' && isThere(backupId)) {
+      const snapshotTime = record.snapshotTime ?? new Date(backupTime(backupId)).toISOString();
+      return { last, proven: { backupId, drillId: id, snapshotTime } };
+    }
+    drilled.add(backupId);
+  }
+  return { last, proven: null };
+}
+
+/** The record, or why it cannot be read. A storage that does not answer is thrown. */
+async function tryRecord(
+  storage: Storage,
+  drillId: string,
+  signal: AbortSignal,
+): Promise<DrillRecord | LifeboatError> {
   try {
-    return summaryOf(newest, await readRecord(storage, newest, signal));
+    return await readRecord(storage, drillId, signal);
   } catch (error) {
-    if (!isLifeboatError(error, 'integrity') && !isLifeboatError(error, 'unsupported')) throw error;
-    const unknown = { startedAt: null, backupId: null, target: null, seconds: null };
-    return { drillId: newest, ...unknown, result: 'unreadable', problem: error.message };
+    if (isLifeboatError(error, 'integrity') || isLifeboatError(error, 'unsupported')) return error;
+    throw error;
   }
 }
 
-function summaryOf(drillId: string, record: DrillRecord): LastDrill {
+function summaryOf(drillId: string, record: DrillRecord | LifeboatError): LastDrill {
+  if (record instanceof LifeboatError) {
+    const unknown = { startedAt: null, backupId: null, target: null, seconds: null };
+    return { drillId, ...unknown, result: 'unreadable', problem: record.message };
+  }
   const { startedAt, backupId, target, result, seconds, failure } = record;
   return { drillId, startedAt, backupId, target, result, seconds, problem: failure?.message ?? null };
 }
@@ -140,6 +192,7 @@ function decode(drillId: string, text: string): DrillRecord {
     typeof record.target === 'string' &&
     typeof record.seconds === 'number' &&
     (record.backupId === null || typeof record.backupId === 'string') &&
+    (record.snapshotTime === null || typeof record.snapshotTime === 'string') &&
     (record.result === 'passed' || typeof record.failure?.message === 'string');
   if (!whole) throw damaged(drillId);
   return record as DrillRecord;

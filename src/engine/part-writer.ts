@@ -3,6 +3,7 @@ import type { Transform } from 'node:stream';
 import type { Client } from 'pg';
 import { collectAfter } from '../db/collector.ts';
 import { copyOut } from '../db/copy-out.ts';
+import type { CopyOut } from '../db/copy-out.ts';
 import type { Throttle } from '../db/throttle.ts';
 import type { Storage } from '../storage/storage.ts';
 import { toError } from '../errors.ts';
@@ -18,6 +19,8 @@ export interface PartJob {
   readonly compression: Compression;
   /** Shared by all connections of a backup. */
   readonly throttle?: Throttle;
+  /** The server has sent all rows: the connection may be used again while the part is stored. */
+  readonly onCopied?: () => void;
 }
 
 /** One COPY as one stored object. */
@@ -28,9 +31,23 @@ export async function writePart(
   onBytes: (rawBytes: number) => void,
   signal: AbortSignal,
 ): Promise<ManifestPart & { readonly rawBytes: number }> {
-  const source = copyOut(client, job.sql, signal, job.throttle);
+  const source = copyPart(client, job, signal);
   const stored = await storeBlocks(storage, job, source.blocks, onBytes, signal);
   return { key: job.key, rows: source.rows(), ...stored };
+}
+
+/** The COPY of a part. */
+export function copyPart(client: Client, { sql, throttle, onCopied }: PartJob, signal: AbortSignal): CopyOut {
+  const source = copyOut(client, sql, signal, throttle);
+  return { blocks: thenTell(source.blocks, onCopied), rows: source.rows };
+}
+
+async function* thenTell(
+  blocks: AsyncIterable<Uint8Array>,
+  onEnd: (() => void) | undefined,
+): AsyncGenerator<Uint8Array> {
+  yield* blocks;
+  onEnd?.();
 }
 
 /**

@@ -24,6 +24,35 @@ export async function raceAll(
   if (failures.length > 0) throw failures[0];
 }
 
+/**
+ * Does the items one after another. A task that calls `free` lets the next one begin while it ends; two are under way at
+ * most. The first failure is thrown, after what was under way has ended.
+ */
+export async function inStep<T>(
+  items: Iterable<T>,
+  task: (item: T, free: () => void) => Promise<void>,
+): Promise<void> {
+  let ending: Promise<void> = Promise.resolve();
+  let current = ending;
+  try {
+    for (const item of items) {
+      let free = (): void => undefined;
+      const freed = new Promise<void>((resolve) => {
+        free = resolve;
+      });
+      current = task(item, free);
+      // A failure while nobody waits for it is heard below; unheard until then, it would end the process.
+      current.catch(() => undefined);
+      await Promise.race([freed, current]);
+      await ending;
+      ending = current;
+    }
+    await ending;
+  } finally {
+    await Promise.allSettled([ending, current]);
+  }
+}
+
 /** Resolves when `count` parties have arrived; rejects with the signal's reason when that will not happen any more. */
 export function createMeeting(count: number): {
   arrive(): void;

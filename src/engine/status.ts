@@ -1,8 +1,8 @@
 import { LifeboatError } from '../errors.ts';
 import type { EngineContext } from './api.ts';
 import { listBackups } from './catalog.ts';
-import { readLastDrill } from './drill-record.ts';
-import type { LastDrill } from './drill-record.ts';
+import { readDrills } from './drill-record.ts';
+import type { LastDrill, ProvenBackup } from './drill-record.ts';
 import { backupTime } from './layout.ts';
 
 export interface StatusRequest {
@@ -25,6 +25,8 @@ export interface StatusResult {
   readonly incomplete: readonly string[];
   /** The newest drill that this storage knows of; null: none. */
   readonly lastDrill: LastDrill | null;
+  /** Of the backups that are there, the one whose own newest drill passed last; null: none did. */
+  readonly provenBackup: (ProvenBackup & { readonly ageSeconds: number }) | null;
 }
 
 /**
@@ -55,8 +57,9 @@ export async function status(
       },
     );
   }
-  const taken = Date.parse(newest.manifest.snapshotTime) || backupTime(newest.backupId);
-  const age = Math.max(0, ctx.now().getTime() - taken);
+  const age = ageOf(ctx.now(), newest.manifest.snapshotTime, newest.backupId);
+  const restorable = new Set(entries.flatMap((one) => (one.manifest === undefined ? [] : [one.backupId])));
+  const { last, proven } = await readDrills(ctx.storage, ctx.signal, (id) => restorable.has(id));
   return {
     backupId: newest.backupId,
     snapshotTime: newest.manifest.snapshotTime,
@@ -66,6 +69,15 @@ export async function status(
     backups: entries.length,
     unreadable: entries.slice(0, at).map((entry) => entry.backupId),
     incomplete,
-    lastDrill: await readLastDrill(ctx.storage, ctx.signal),
+    lastDrill: last,
+    provenBackup: proven && {
+      ...proven,
+      ageSeconds: Math.round(ageOf(ctx.now(), proven.snapshotTime, proven.backupId) / 1000),
+    },
   };
+}
+
+/** Milliseconds since the moment that a backup shows. */
+function ageOf(now: Date, snapshotTime: string, backupId: string): number {
+  return Math.max(0, now.getTime() - (Date.parse(snapshotTime) || backupTime(backupId)));
 }

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { run } from './run.ts';
 
 const PACKAGE = fileURLToPath(new URL('../../dags-bridge', import.meta.url));
-const LAB = process.env.AIRFLOW_LAB_HOME ?? join(homedir(), '.cache', 'airflow-lab');
-const UV = join(LAB, 'uv', 'bin', 'uv');
+export const LAB: string = process.env.AIRFLOW_LAB_HOME ?? join(homedir(), '.cache', 'airflow-lab');
+export const UV: string = join(LAB, 'uv', 'bin', 'uv');
 
 export interface Bridge {
   /** A copy of the release's virtual environment with the wheel in it. */
@@ -16,13 +16,20 @@ export interface Bridge {
   readonly sitePackages: string;
   /** What installing the wheel changed, by the package manager's own list. */
   readonly installed: readonly string[];
+  readonly wheelBytes: number;
 }
 
 /**
  * Builds the wheel and installs it as a user would, with every version of that Airflow's environment as a constraint.
  * The environment is a copy (hard links): airflow-lab's own stays as it is.
+ *
+ * @param besides more packages that this Airflow shall have
  */
-export async function installBridge(release: string, folder: string): Promise<Bridge> {
+export async function installBridge(
+  release: string,
+  folder: string,
+  besides: readonly string[] = [],
+): Promise<Bridge> {
   if (!existsSync(join(PACKAGE, 'airflow_lifeboat/engine/dist/cli/main.js'))) {
     throw new Error('The bundled engine is missing: run npm run build:bridge first.');
   }
@@ -33,11 +40,16 @@ export async function installBridge(release: string, folder: string): Promise<Br
   const before = await freeze(python);
   const constraints = join(folder, 'constraints.txt');
   await writeFile(constraints, before.join('\n'));
-  await run(UV, ['pip', 'install', '--python', python, '--constraint', constraints, wheel]);
+  await run(UV, ['pip', 'install', '--python', python, '--constraint', constraints, wheel, ...besides]);
+  const wheelBytes = statSync(wheel).size;
   const installed = (await freeze(python)).filter((line) => !before.includes(line));
   const [version = ''] = readdirSync(join(venv, 'lib'));
-  return { python, sitePackages: join(venv, 'lib', version, 'site-packages'), installed };
+  return { python, sitePackages: join(venv, 'lib', version, 'site-packages'), installed, wheelBytes };
 }
+
+/** Names of what is new, with the version where it is from a registry. */
+export const addedBy = ({ installed }: Bridge): readonly string[] =>
+  installed.map((line) => line.replace(/ @ .*/, ''));
 
 async function buildWheel(folder: string): Promise<string> {
   // setuptools writes beside the sources, and two releases are tested side by side.

@@ -93,6 +93,36 @@ function statOf(pid: number): { readonly parent: number; readonly session: numbe
   }
 }
 
+export interface Found {
+  readonly pid: number;
+  readonly parent: number;
+}
+
+/** The process that has all of these texts in its command line. */
+export function findProcess(...texts: readonly string[]): Found | undefined {
+  for (const entry of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    const stat = statOf(Number(entry));
+    const line = stat === undefined ? '' : commandLine(Number(entry));
+    if (stat !== undefined && texts.every((text) => line.includes(text))) {
+      return { pid: Number(entry), parent: stat.parent };
+    }
+  }
+  return undefined;
+}
+
+function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+  } catch {
+    return '';
+  }
+}
+
+/** As the kernel does when memory runs out. */
+export function killProcess(pid: number): void {
+  signal(pid, 'SIGKILL');
+}
+
 /** Stops the process that supervises a task, so that it notices nothing more. */
 export function freezeParentOf(pid: number): void {
   const stat = statOf(pid);

@@ -28,3 +28,10 @@ export function olderReleases(release: string, setting: string | undefined): rea
   const isDefault = setting === undefined || setting.trim() === '';
   return isDefault ? older.slice(-1) : older;
 }
+
+/** On whose schedulers the project of a release runs the DAGs: its own, and when nobody chooses one more. */
+export function liveReleases(release: string, setting: string | undefined): readonly string[] {
+  const isDefault = setting === undefined || setting.trim() === '';
+  const companion = { '2.8.1': '2.5.1', '2.11.0': '2.10.3' }[release];
+  return isDefault && companion !== undefined ? [release, companion] : [release];
+}

@@ -92,7 +92,9 @@ test('a damaged part: FAILED, the code of the restore, and status says so', asyn
       failure: { kind: 'integrity', phase: 'load' },
       error: { kind: 'integrity', details: { phase: 'load' } },
     });
-    expect((await lifeboat('status')).stdout).toMatch(/^Last drill: FAILED 20.+: .*xcom/m);
+    const status = (await lifeboat('status')).stdout;
+    expect(status).toMatch(/^Last drill: FAILED 20.+: .*xcom/m);
+    expect(status).toContain('! No backup is proven');
   } finally {
     writeFileSync(part, bytes);
   }

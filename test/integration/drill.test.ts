@@ -117,7 +117,9 @@ describe.each(['2.8.1', '2.11.0'] as const)('%s', (version) => {
     const [written, ...others] = await records(ctx.storage);
     expect({ ...written, recorded: true }).toEqual({ formatVersion: 1, ...result });
     expect(others).toEqual([]);
-    expect((await status(ctx, {})).lastDrill).toMatchObject({ backupId, result: 'passed', problem: null });
+    const told = await status(ctx, {});
+    expect(told.lastDrill).toMatchObject({ backupId, result: 'passed', problem: null });
+    expect(told.provenBackup).toMatchObject({ backupId, snapshotTime: told.snapshotTime });
   });
 });
 
@@ -391,6 +393,27 @@ test('a record that is damaged, or of a newer Lifeboat, is told and hides nothin
     expect(await status(ctx, {})).toMatchObject({
       backupId,
       lastDrill: { drillId: newest, result: 'unreadable' },
+      provenBackup: { backupId },
     });
   }
+});
+
+test('a backup stays proven while it is there, whatever newer drills find', async () => {
+  const source = await createDatabase({ from: 'fresh' });
+  const ctx = engine();
+  const { backupId: proven } = await backUp(ctx, source);
+  const { drillId } = await drillIn(ctx, source);
+  const { backupId: damaged } = await backUp(ctx, source);
+  await ctx.storage.write(`backups/${damaged}/manifest.json`, Buffer.from('{'));
+  expect(await drillIn(ctx, source)).toMatchObject({ result: 'failed' });
+  const later = { ...ctx, now: () => new Date(Date.now() + 3_600_000) };
+  const { lastDrill, provenBackup } = await status(later, {});
+  expect(lastDrill?.result).toBe('failed');
+  expect(provenBackup).toMatchObject({ backupId: proven, drillId });
+  expect(provenBackup?.ageSeconds).toBeGreaterThan(3599);
+
+  // What is no longer there proves nothing.
+  await backUp(ctx, source);
+  await ctx.storage.remove([`backups/${proven}/manifest.json`]);
+  expect((await status(ctx, {})).provenBackup).toBeNull();
 });

@@ -1,7 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CreateAliasCommand, CreateKeyCommand, KMSClient } from '@aws-sdk/client-kms';
@@ -9,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createOpener, createSeal } from '../../src/secrets/seal.ts';
 import { createDatabase } from '../helpers/databases.ts';
 import { FIXTURE_FERNET_KEY } from '../helpers/fixtures.ts';
+import { freePort } from '../helpers/free-port.ts';
 import { clearTexts, freshTarget } from '../helpers/secrets.ts';
 import { backUp, engine, failureOf, restoreInto } from './engine.ts';
 
@@ -17,15 +17,6 @@ const MOTO = process.env.LIFEBOAT_TEST_MOTO ?? 'moto_server';
 const installed = spawnSync(MOTO, ['--help'], { stdio: 'ignore', timeout: 30_000 }).status === 0;
 const TARGET_KEY = `${randomBytes(32).toString('base64url')}=`;
 const TO = 'awskms://alias/dr?region=eu-west-1';
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('No free port.');
-  return address.port;
-}
 
 async function makeKey(region: string, alias: string): Promise<void> {
   const client = new KMSClient({ region });

@@ -25,7 +25,7 @@ export const restoreCommand: Command = {
   name: 'restore',
   summary: 'Restore a backup into an Airflow of the same minor or a newer one',
   details:
-    'Checks every part, then cleans (with --clean), loads, sets sequences and pause states in one transaction: it all happens or nothing does. Prints the plan first and asks for the name of the database, unless --yes. A target with history needs --clean. Variables, connections and pools that only the target has stay. With --dags, --exclude-dags or --since a part of the backup goes into a target that lives on: without --clean when it has none of these runs, with --clean in place of the same part of its history.',
+    'Checks every part, then cleans (with --clean), loads, sets sequences and pause states; it all comes into force in one step at the end, or nothing does. Prints the plan first and asks for the name of the database, unless --yes. A target with history needs --clean. Variables, connections and pools that only the target has stay. With --dags, --exclude-dags or --since a part of the backup goes into a target that lives on: without --clean when it has none of these runs, with --clean in place of the same part of its history.',
   takesBackup: true,
   uses: ['environment', 'storage'],
   flags: [

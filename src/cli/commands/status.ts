@@ -46,6 +46,7 @@ function statusText(result: StatusResult, style: Style): string {
     `${head}: ${result.backupId} shows ${time(result.snapshotTime)}, ${age} ago${limit}.`,
     `${counted(result.backups, 'complete backup')} in all.`,
     drillLine(result.lastDrill, style),
+    ...provenLines(result),
     ...result.unreadable.map((id) => `! ${id} is newer, and its manifest cannot be read: it does not count.`),
     ...result.incomplete.map((id) => `! ${id} has no manifest: it is under way, or did not finish.`),
   ];
@@ -59,4 +60,14 @@ function drillLine(last: StatusResult['lastDrill'], style: Style): string {
   const how = result === 'passed' ? style.green('PASSED') : style.red('FAILED');
   const why = problem === null ? '' : `: ${problem}`;
   return `Last drill: ${how} ${time(startedAt ?? '')}, ${backupId ?? 'a backup that could not be read'} in ${target ?? ''}, ${duration(seconds ?? 0)}${why}`;
+}
+
+/** Only where the line of the last drill does not say it. */
+function provenLines({ lastDrill, provenBackup }: StatusResult): readonly string[] {
+  if (lastDrill === null) return [];
+  if (provenBackup === null) return ['! No backup is proven: none that is there passed its newest drill.'];
+  if (provenBackup.drillId === lastDrill.drillId) return [];
+  const { backupId, snapshotTime, ageSeconds } = provenBackup;
+  const age = duration(ageSeconds);
+  return [`Proven by an earlier drill: ${backupId} shows ${time(snapshotTime)}, ${age} ago.`];
 }

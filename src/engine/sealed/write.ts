@@ -1,13 +1,12 @@
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import type { Client } from 'pg';
-import { copyOut } from '../../db/copy-out.ts';
 import { fernetDecrypt } from '../../secrets/fernet.ts';
 import type { Seal } from '../../secrets/seal.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { sealedKey } from '../layout.ts';
 import type { ManifestPart } from '../manifest.ts';
-import { storeBlocks } from '../part-writer.ts';
+import { copyPart, storeBlocks } from '../part-writer.ts';
 import type { PartJob } from '../part-writer.ts';
 import { raceAll } from '../race.ts';
 import { createRecordReader, fieldValue, joinFields, rawField } from './csv.ts';
@@ -31,7 +30,7 @@ export async function writeSealedPart(
   onBytes: (rawBytes: number) => void,
   signal: AbortSignal,
 ): Promise<ManifestPart & { readonly rawBytes: number }> {
-  const source = copyOut(client, job.sql, signal, job.throttle);
+  const source = copyPart(client, job, signal);
   const stored = await storeSealed(storage, job, source.blocks, sealing, onBytes, signal);
   return { ...stored, rows: source.rows() };
 }

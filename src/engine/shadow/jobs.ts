@@ -148,6 +148,7 @@ function linkJobs(
     after: [`dress ${table}`, ...parents.map((parent) => `dress ${parent}`)],
     weight: weight * 2,
     run: async (client) => {
+      await lockInOrder(client, place, [table, ...parents]);
       for (const key of keys) {
         const inShadow = names.has(key.parent);
         const sql = [linkSql(place, table, key, inShadow), ...commentOnLinkSql(place.shadow, table, key)];
@@ -162,6 +163,15 @@ function linkJobs(
     run: (client) => execute(client, validateSql(place.shadow, table, key)),
   }));
   return [link, ...checks];
+}
+
+/**
+ * What ADD FOREIGN KEY locks on both sides, all at once and always in the same order: two jobs that come to the same parents
+ * in the order of their keys wait for each other for ever, and the server ends one of them.
+ */
+async function lockInOrder(client: Client, { shadow }: Place, tables: readonly string[]): Promise<void> {
+  const names = [...new Set(tables)].sort().map((name) => quoteTable(shadow, name));
+  await client.query(`LOCK TABLE ${names.join(', ')} IN SHARE ROW EXCLUSIVE MODE`);
 }
 
 async function execute(client: Client, statements: readonly string[]): Promise<void> {
