@@ -8,7 +8,7 @@ export interface TableEntry {
   readonly names?: readonly string[];
   readonly references?: RestTable['references'];
   readonly read: RestRead;
-  /** `'column type field'`, the field where it is called otherwise; `!` behind the type: it may be masked. */
+  /** `'column type field'`, the field where it is called otherwise; `!` behind the type: it may be masked; `^`: in capitals. */
   readonly columns: readonly ColumnEntry[];
   readonly notGiven?: readonly RestGap[];
 }
@@ -24,6 +24,7 @@ export const POOL: TableEntry = {
   name: 'slot_pool',
   key: ['pool'],
   read: { by: 'list', list: 'pools' },
+  notGiven: [{ columns: ['id'], reason: INTERNAL }],
   columns: [
     'pool text name',
     'slots integer',
@@ -65,4 +66,25 @@ export const TASK_GAPS: readonly RestGap[] = [
   { columns: ['executor_config'], reason: 'the API gives its text alone (executor_config_text)' },
   { columns: ['next_method', 'next_kwargs', 'trigger_timeout'], reason: INTERNAL },
   { columns: ['job_id', 'queued_by_job_id', 'external_executor_id'], reason: INTERNAL },
+];
+
+/** Of Airflow 3. */
+export const DAG_OF_PARSER: readonly string[] = (
+  'dag_display_name description owners tags timetable_type timetable_summary timetable_description timetable_partitioned ' +
+  'asset_expression deadline fail_fast allowed_run_types max_active_tasks max_active_runs max_consecutive_failed_dag_runs ' +
+  'has_task_concurrency_limits has_import_errors exceeds_max_non_backfill last_parsed_time last_parse_duration ' +
+  'last_expired next_dagrun next_dagrun_data_interval_start next_dagrun_data_interval_end next_dagrun_create_after ' +
+  'next_dagrun_partition_key next_dagrun_partition_date'
+).split(' ');
+
+export const TASK_GAPS_3: readonly RestGap[] = [
+  ...TASK_GAPS,
+  {
+    columns: ['trigger_id', 'last_heartbeat_at', 'updated_at', 'context_carrier', 'span_status'],
+    reason: INTERNAL,
+  },
+  {
+    columns: ['task_display_name', 'rendered_map_index'],
+    reason: 'the API gives what is shown in their place (shown_name, shown_map_index)',
+  },
 ];

@@ -3,9 +3,10 @@ import {
   PARSER,
   POOL,
   TASK,
-  TASK_GAPS,
   TRY_COLUMNS,
   type TableEntry,
+  DAG_OF_PARSER,
+  TASK_GAPS_3,
 } from './rest-table-entries.ts';
 
 /** What v2 gives, of Airflow 3, in the order in which it is read. */
@@ -16,6 +17,7 @@ export const V2_TABLES: readonly TableEntry[] = [
     key: ['key'],
     read: { by: 'list', list: 'variables' },
     columns: ['key text', 'val text! value', 'description text', { column: 'team_name text', since: '3.2' }],
+    notGiven: [{ columns: ['id'], reason: INTERNAL }],
   },
   {
     name: 'connection',
@@ -33,6 +35,7 @@ export const V2_TABLES: readonly TableEntry[] = [
       'extra text!',
       { column: 'team_name text', since: '3.2' },
     ],
+    notGiven: [{ columns: ['id'], reason: INTERNAL }],
   },
   {
     name: 'dag',
@@ -47,7 +50,7 @@ export const V2_TABLES: readonly TableEntry[] = [
       'relative_fileloc text',
       'fileloc text',
     ],
-    notGiven: [{ columns: ['timetable_summary', 'next_dagrun', 'tags', 'owners'], reason: PARSER }],
+    notGiven: [{ reason: PARSER, columns: DAG_OF_PARSER }],
   },
   {
     name: 'asset',
@@ -110,7 +113,7 @@ export const V2_TABLES: readonly TableEntry[] = [
       'bundle_version text',
       'created_at timestamptz',
     ],
-    notGiven: [{ columns: ['serialized_dag'], reason: PARSER }],
+    notGiven: [{ columns: ['serialized_dag', 'last_updated'], reason: PARSER }],
   },
   {
     name: 'backfill',
@@ -129,6 +132,7 @@ export const V2_TABLES: readonly TableEntry[] = [
       'completed_at timestamptz',
       'updated_at timestamptz',
     ],
+    notGiven: [{ columns: ['triggering_user_name'], reason: INTERNAL }],
   },
   {
     name: 'dag_run',
@@ -147,7 +151,7 @@ export const V2_TABLES: readonly TableEntry[] = [
       'last_scheduling_decision timestamptz',
       'run_type text',
       'state text',
-      'triggered_by text',
+      'triggered_by text^',
       { column: 'triggering_user_name text', since: '3.1' },
       'conf json',
       'note text',
@@ -157,7 +161,20 @@ export const V2_TABLES: readonly TableEntry[] = [
     ],
     notGiven: [
       {
-        columns: ['id', 'creating_job_id', 'log_template_id', 'clear_number', 'backfill_id', 'updated_at'],
+        columns: [
+          'id',
+          'creating_job_id',
+          'scheduled_by_job_id',
+          'log_template_id',
+          'clear_number',
+          'backfill_id',
+          'created_dag_version_id',
+          'created_at',
+          'updated_at',
+          'partition_date',
+          'context_carrier',
+          'span_status',
+        ],
         reason: INTERNAL,
       },
     ],
@@ -169,19 +186,20 @@ export const V2_TABLES: readonly TableEntry[] = [
     columns: [
       'id text',
       ...TRY_COLUMNS,
-      'task_display_name text',
+      // Where the database has none, the API gives the task's id, and the index of a mapped one.
+      'shown_name text task_display_name',
       'note text',
-      'rendered_map_index text',
+      'shown_map_index text rendered_map_index',
       'trigger_json json trigger',
     ],
-    notGiven: TASK_GAPS,
+    notGiven: TASK_GAPS_3,
   },
   {
     name: 'task_instance_history',
     key: [...TASK, 'try_number'],
     read: { by: 'try' },
     columns: TRY_COLUMNS,
-    notGiven: TASK_GAPS,
+    notGiven: TASK_GAPS_3,
   },
   {
     name: 'xcom',
@@ -196,6 +214,7 @@ export const V2_TABLES: readonly TableEntry[] = [
       'timestamp timestamptz',
       'value json',
     ],
+    notGiven: [{ columns: ['dag_run_id'], reason: INTERNAL }],
   },
   {
     name: 'log',
@@ -214,6 +233,7 @@ export const V2_TABLES: readonly TableEntry[] = [
       'owner text',
       'extra text',
     ],
+    notGiven: [{ columns: ['owner_display_name'], reason: INTERNAL }],
   },
   {
     name: 'import_error',

@@ -35,6 +35,8 @@ export interface RestColumn {
   readonly field: string;
   /** The API may mask it: `***` in it is no value. */
   readonly masked: boolean;
+  /** The database has the name of an enum's member where the API has its value. */
+  readonly upperCase: boolean;
 }
 
 export interface RestGap {
@@ -74,5 +76,11 @@ export function restTables(release: string): readonly RestTable[] {
 
 function toColumn(text: string): RestColumn {
   const [name = '', type = '', field = name] = text.split(' ');
-  return { name, type: type.replace('!', '') as ColumnType, field, masked: type.endsWith('!') };
+  return {
+    name,
+    type: type.replace(/[!^]/, '') as ColumnType,
+    field,
+    masked: type.endsWith('!'),
+    upperCase: type.endsWith('^'),
+  };
 }

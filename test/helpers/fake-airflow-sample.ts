@@ -81,7 +81,11 @@ export function sampleRows(major: '2' | '3'): FakeRows {
     pools: [{ name: 'default_pool', slots: 128, description: 'd', include_deferred: true }],
     dags: [{ dag_id: 'etl', is_paused: true, fileloc: '/dags/etl.py' }],
     dag_runs: [
-      run('etl', 'scheduled__1', 'success', { conf: parseExact(CONF), note: 'done' }),
+      run('etl', 'scheduled__1', 'success', {
+        conf: parseExact(CONF),
+        note: 'done',
+        triggered_by: 'timetable',
+      }),
       run('etl', 'manual__failed', 'failed', { logical_date: '2026-11-20T03:00:00+02:00' }),
       run('etl', unfinished, 'running', { logical_date: DATE.replace('20T', '21T') }),
     ],

@@ -57,11 +57,12 @@ export function planTable(table: RestTable, secrets: RestSecrets, gaps: Gaps): P
     row(record) {
       const row: Row = Object.fromEntries(flagNames.map((name) => [name, 'f']));
       const masked: string[] = [];
-      for (const { name, type, field, masked: mayBeMasked } of stored) {
+      for (const { name, type, field, masked: mayBeMasked, upperCase } of stored) {
         const value = fieldOf(record, field);
         const isHidden = mayBeMasked && isMasked(value);
         if (isHidden) masked.push(name);
-        const text = isHidden ? null : copyValue(type, value);
+        const given = isHidden ? null : copyValue(type, value);
+        const text = upperCase ? (given?.toUpperCase() ?? null) : given;
         const flag = flags?.[name];
         const token = text === null || flag === undefined ? undefined : secrets.encrypt?.(text);
         row[name] = token ?? text;
