@@ -7,7 +7,7 @@ export const FORMAT_VERSION = 1;
 /** Of a backup through the REST API, which readers of 1 cannot understand. */
 export const REST_FORMAT_VERSION = 2;
 /** The newest that is read. */
-export const NEWEST_FORMAT_VERSION: number = REST_FORMAT_VERSION;
+export const NEWEST_FORMAT_VERSION: number = Math.max(FORMAT_VERSION, REST_FORMAT_VERSION);
 
 export interface ManifestPart {
   /** Key in the storage: backups/<backupId>/tables/<table>/<part>.csv.gz */
