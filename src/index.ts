@@ -7,6 +7,7 @@ export { exportBackup } from './engine/export/export.ts';
 export { diff } from './engine/diff/diff.ts';
 export { importBackup } from './engine/import/import.ts';
 export { prune } from './engine/prune.ts';
+export { backupThroughRest } from './engine/rest/backup.ts';
 export { restore } from './engine/restore.ts';
 export { status } from './engine/status.ts';
 export { verify } from './engine/verify.ts';
@@ -27,8 +28,16 @@ export type {
 } from './engine/drill-record.ts';
 export type { ImportNote } from './engine/import/notes.ts';
 export type { LifeboatEvent, Phase, Report } from './engine/events.ts';
-export type { Manifest, ManifestPart, ManifestSource, ManifestTable } from './engine/manifest.ts';
+export type {
+  DatabaseSource,
+  Manifest,
+  ManifestPart,
+  ManifestSource,
+  ManifestTable,
+  RestSource,
+} from './engine/manifest.ts';
 export type * from './engine/plans.ts';
+export type { RestBackupRequest, RestBackupResult } from './engine/rest/api.ts';
 export type { StatusRequest, StatusResult } from './engine/status.ts';
 export type { DatabaseTarget } from './db/target.ts';
 export type { Airflow, OpenAirflowOptions } from './rest/airflow.ts';

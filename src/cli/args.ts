@@ -11,6 +11,8 @@ export interface Args {
   readonly directory?: string;
   /** The method and the path, where the command takes them. */
   readonly request?: { readonly method: string; readonly path: string };
+  /** It was on the command line, and is no fallback. */
+  given(name: string): boolean;
   switch(name: string): boolean;
   text(name: string): string | undefined;
   list(name: string): readonly string[] | undefined;
@@ -40,6 +42,10 @@ export function createArgs(
     ...(directory === undefined ? {} : { directory }),
     ...(other === undefined ? {} : { other }),
     ...(request === undefined ? {} : { request }),
+    given: (name) => {
+      if (!kinds.has(name)) throw new Error(`--${name} is not a flag of this command`);
+      return values.get(name) !== undefined;
+    },
     switch: (name) => value(name, 'switch') === true,
     text: (name) => value(name, 'text') as string | undefined,
     list: (name) => value(name, 'list') as readonly string[] | undefined,

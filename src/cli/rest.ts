@@ -3,11 +3,24 @@ import type { RestAddress } from '../rest/address.ts';
 import type { RestClient } from '../rest/client.ts';
 import type { CommandInput } from './command.ts';
 
+/** Whether --airflow or LIFEBOAT_AIRFLOW names an API. */
+export async function namesRest(input: CommandInput): Promise<boolean> {
+  const { isRestUrl } = await import('../rest/address.ts');
+  return isRestUrl(namedUrl(input));
+}
+
+function namedUrl({ args, host }: CommandInput): string {
+  return args.text('airflow') ?? host.env.LIFEBOAT_AIRFLOW ?? '';
+}
+
 /** Connects to the API that --airflow or LIFEBOAT_AIRFLOW names, and closes it whatever happens. */
-export async function withRest<T>(input: CommandInput, work: (client: RestClient) => Promise<T>): Promise<T> {
-  const { args, host, report, signal } = input;
+export async function withRest<T>(
+  input: CommandInput,
+  work: (client: RestClient, via: 'http' | 'invoke' | 'web') => Promise<T>,
+): Promise<T> {
+  const { host, report, signal } = input;
   const { isRestUrl, parseRestAddress } = await import('../rest/address.ts');
-  const url = args.text('airflow') ?? host.env.LIFEBOAT_AIRFLOW ?? '';
+  const url = namedUrl(input);
   if (!isRestUrl(url)) {
     throw new LifeboatError(
       'usage',
@@ -29,7 +42,7 @@ export async function withRest<T>(input: CommandInput, work: (client: RestClient
     },
   });
   try {
-    return await work(client);
+    return await work(client, address.kind === 'http' ? 'http' : address.via);
   } finally {
     client.close();
   }

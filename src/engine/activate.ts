@@ -6,7 +6,7 @@ import { resolveBackup } from './catalog.ts';
 import { commitSurely } from './commit.ts';
 import { lockEnvironment } from './locks.ts';
 import { globToRegExp } from './glob.ts';
-import { storedTable } from './manifest.ts';
+import { databaseSource, storedTable } from './manifest.ts';
 import { loadParts } from './part-reader.ts';
 import { planRestore } from './restore-plan.ts';
 import { beginWork, withSession } from './session.ts';
@@ -25,6 +25,7 @@ const DAG = 'dag';
 export async function activate(ctx: EngineContext, request: ActivateRequest): Promise<ActivateResult> {
   const { environment } = request;
   const { backupId, manifest } = await resolveBackup(ctx, request.backup);
+  databaseSource(manifest);
   const stored = storedTable(manifest, DAG);
   if (!stored) {
     throw new LifeboatError('usage', `Backup ${backupId} holds no DAGs.`, {

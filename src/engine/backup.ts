@@ -9,7 +9,7 @@ import { compressionName, publish } from './backup-manifest.ts';
 import type { MaxIds, Prepared } from './backup-manifest.ts';
 import { planBackup } from './backup-plan.ts';
 import { readCarryingDags } from './carriers.ts';
-import { readListing } from './catalog.ts';
+import { reportDebris } from './debris.ts';
 import { detectEnvironment } from './detect.ts';
 import { readUnfinished } from './in-flight/unfinished.ts';
 import { makeBackupId, manifestKey, partKey, sealedKey } from './layout.ts';
@@ -101,20 +101,6 @@ async function removeRemains(ctx: EngineContext, request: BackupRequest, prepare
   } catch {
     // The error that ended the backup is the one to tell.
   }
-}
-
-/** Says what earlier backups left that did not finish; they are prune's to remove. */
-async function reportDebris(ctx: EngineContext): Promise<readonly string[]> {
-  const { incomplete } = await readListing(ctx.storage, ctx.signal);
-  for (const { backupId, objects } of incomplete) {
-    ctx.report({
-      event: 'warning',
-      code: 'incomplete-backup',
-      message: `${backupId} in the storage has ${objects} objects and no manifest: it is under way, or did not finish.`,
-      next: '`lifeboat prune` removes such remains a day after the last write.',
-    });
-  }
-  return incomplete.map((one) => one.backupId);
 }
 
 async function prepare(request: BackupRequest, lead: Client, started: Date): Promise<Prepared> {

@@ -5,7 +5,7 @@ import { KEPT } from './in-flight/restored.ts';
 import { runLabel } from './live-rows.ts';
 import { historySchema } from './load-context.ts';
 import type { LoadContext } from './load-context.ts';
-import type { Manifest } from './manifest.ts';
+import { databaseSource, type Manifest } from './manifest.ts';
 
 /** Tag of DAGs that carry backups and restores; whoever writes such a DAG by himself gives it this tag. */
 const CARRIER_TAG = 'lifeboat';
@@ -25,6 +25,7 @@ export interface Carriers {
 
 /** DAGs that the manifest knows to carry backups. */
 export function knownCarriers({ source }: Manifest): readonly string[] {
+  if (source.kind === 'rest') return [];
   return [
     ...new Set([...(source.carryingDags ?? []), ...(source.carriedBy ? [source.carriedBy.dagId] : [])]),
   ];
@@ -80,7 +81,7 @@ export async function settleCarriers(load: LoadContext): Promise<Carriers> {
 
 /** @returns the run that made the backup, when the restore brought it unfinished and it is ended now */
 export async function endBackupsRun(load: LoadContext): Promise<string | null> {
-  const by = load.manifest.source.carriedBy;
+  const { carriedBy: by } = databaseSource(load.manifest);
   const brought = load.manifest.tables.some((table) => table.name === 'dag_run');
   if (!brought || !by || load.leftOutRuns.includes(runLabel(by))) return null;
   return (await endRun(load, by)) ? runLabel(by) : null;

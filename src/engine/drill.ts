@@ -7,7 +7,7 @@ import { writeDrill } from './drill-record.ts';
 import type { DrillFindings, DrillPhase } from './drill-record.ts';
 import { makeBackupId } from './layout.ts';
 import { lockEnvironment } from './locks.ts';
-import type { Manifest } from './manifest.ts';
+import { databaseSource, type Manifest } from './manifest.ts';
 import { narrowColumns, refuseTooNarrow } from './narrow.ts';
 import type { Blocker, RestorePlan } from './plans.ts';
 import { refuseBlocked } from './restore-plan.ts';
@@ -153,6 +153,7 @@ async function plan(
   notes: Notes,
 ): Promise<{ readonly manifest: Manifest; readonly preview: Preview }> {
   const { backupId, manifest } = await resolveBackup(ctx, request.backup);
+  databaseSource(manifest);
   note(notes, { backupId, snapshotTime: manifest.snapshotTime });
   const preview = await previewRestore(ctx, request, manifest);
   note(notes, { airflow: preview.plan.target.airflow });

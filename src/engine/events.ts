@@ -1,4 +1,4 @@
-import type { BackupPlan, CleanupPlan, PrunePlan, RestorePlan } from './plans.ts';
+import type { BackupPlan, CleanupPlan, PrunePlan, RestBackupPlan, RestorePlan } from './plans.ts';
 
 /** A phase is one step of a command that a person would name; progress is counted within it. */
 export type Phase =
@@ -7,7 +7,10 @@ export type Phase =
 /** What the engine reports while it works. Text with progress bars, JSON lines and test collectors consume it. */
 export type LifeboatEvent =
   | { readonly event: 'phase'; readonly phase: Phase; readonly message: string }
-  | { readonly event: 'plan'; readonly plan: BackupPlan | RestorePlan | CleanupPlan | PrunePlan }
+  | {
+      readonly event: 'plan';
+      readonly plan: BackupPlan | RestBackupPlan | RestorePlan | CleanupPlan | PrunePlan;
+    }
   | {
       /** Running totals of the phase; sent at most a few times a second. */
       readonly event: 'progress';

@@ -4,7 +4,7 @@ import type { ValidateFunction } from 'ajv';
 import { LifeboatError } from '../errors.ts';
 import { isPartKey, sealedKey } from './layout.ts';
 import { checksumOf, NO_CHECKSUM, replaceChecksum } from './manifest-text.ts';
-import { FORMAT_VERSION } from './manifest.ts';
+import { NEWEST_FORMAT_VERSION, REST_FORMAT_VERSION } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 
 /** A manifest of the largest backup is some hundred kilobytes; more is not a manifest. */
@@ -29,13 +29,13 @@ export function decodeManifest(bytes: Uint8Array, backupId: string): Manifest {
     throw damaged('it is not JSON');
   }
   const version = (parsed as { formatVersion?: unknown } | null)?.formatVersion;
-  if (typeof version === 'number' && Number.isInteger(version) && version > FORMAT_VERSION) {
+  if (typeof version === 'number' && Number.isInteger(version) && version > NEWEST_FORMAT_VERSION) {
     throw new LifeboatError(
       'unsupported',
-      `Backup ${backupId} has stored format ${version}; this Lifeboat reads formats up to ${FORMAT_VERSION}.`,
+      `Backup ${backupId} has stored format ${version}; this Lifeboat reads formats up to ${NEWEST_FORMAT_VERSION}.`,
       {
         next: `Install a Lifeboat that reads format ${version}.`,
-        details: { found: version, supported: FORMAT_VERSION },
+        details: { found: version, supported: NEWEST_FORMAT_VERSION },
       },
     );
   }
@@ -49,6 +49,10 @@ export function decodeManifest(bytes: Uint8Array, backupId: string): Manifest {
   }
   // A member given twice, or text that another program reformatted: readers may disagree on what it says.
   if (`${JSON.stringify(parsed, null, 2)}\n` !== text) throw damaged('it is not as it was written');
+  const rest = parsed.source.kind === 'rest';
+  if (rest !== (version === REST_FORMAT_VERSION)) {
+    throw damaged(`format ${String(version)} is not that of a backup of kind ${parsed.source.kind}`);
+  }
   if (parsed.backupId !== backupId) throw damaged(`it belongs to backup ${parsed.backupId}`);
   for (const table of parsed.tables) {
     const stray = table.parts.find((part) => !isPartKey(part.key, backupId, table.name));

@@ -1,7 +1,13 @@
+import { LifeboatError } from '../errors.ts';
 import type { Unfinished } from './in-flight/unfinished.ts';
 import type { LeftOut } from './plans.ts';
 
+/** Of a backup of a database. */
 export const FORMAT_VERSION = 1;
+/** Of a backup through the REST API, which readers of 1 cannot understand. */
+export const REST_FORMAT_VERSION = 2;
+/** The newest that is read. */
+export const NEWEST_FORMAT_VERSION: number = Math.max(FORMAT_VERSION, REST_FORMAT_VERSION);
 
 export interface ManifestPart {
   /** Key in the storage: backups/<backupId>/tables/<table>/<part>.csv.gz */
@@ -36,7 +42,27 @@ export interface ManifestTable {
   readonly parts: readonly ManifestPart[];
 }
 
-export interface ManifestSource {
+export type ManifestSource = DatabaseSource | RestSource;
+
+/** An Airflow of which only the API was reached. Its tables have the database's names; see src/versions/rest-tables.ts. */
+export interface RestSource {
+  readonly kind: 'rest';
+  /** The host, or mwaa://NAME (REGION). */
+  readonly environment: string;
+  /** The release, such as "3.0.6". */
+  readonly airflow: string;
+  readonly api: 'v1' | 'v2';
+  readonly via: 'http' | 'invoke' | 'web';
+  /** The API has no snapshot: what was read lies between these moments, ISO 8601, UTC. */
+  readonly span: {
+    readonly from: string;
+    readonly to: string;
+    /** Runs, as DAG_ID/RUN_ID, that changed while or after they were read. */
+    readonly changed: readonly string[];
+  };
+}
+
+export interface DatabaseSource {
   readonly kind: 'database';
   /** host:port/database */
   readonly environment: string;
@@ -96,4 +122,20 @@ export interface Manifest {
 /** Undefined: the backup does not have the table. */
 export function storedTable(manifest: Manifest, name: string): ManifestTable | undefined {
   return manifest.tables.find((table) => table.name === name);
+}
+
+/**
+ * The source of a backup that goes into a database.
+ *
+ * @throws LifeboatError 'unsupported' for one that was made through the REST API: it lacks most of what a database needs
+ */
+export function databaseSource({ backupId, source }: Manifest): DatabaseSource {
+  if (source.kind === 'database') return source;
+  throw new LifeboatError(
+    'unsupported',
+    `Backup ${backupId} was made through the REST API of ${source.environment}, and does not hold what a metadata database needs.`,
+    {
+      next: 'Use a backup of the database, or export variables, connections and pools from this one.',
+    },
+  );
 }

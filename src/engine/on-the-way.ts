@@ -2,7 +2,7 @@ import { LifeboatError } from '../errors.ts';
 import { passageTo } from '../versions/between.ts';
 import { tablesFor } from '../versions/registry.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
-import type { Manifest } from './manifest.ts';
+import { databaseSource, type Manifest } from './manifest.ts';
 import type { TargetState } from './target-state.ts';
 
 /**
@@ -11,13 +11,13 @@ import type { TargetState } from './target-state.ts';
  * @throws LifeboatError 'unsupported' for a target that is older than the backup, or content that no spec has.
  */
 export function tablesOnTheWay(manifest: Manifest, state: TargetState): readonly ResolvedTable[] {
-  const passage = passageTo(state.release, manifest.source.alembicHead);
+  const { airflow, alembicHead } = databaseSource(manifest);
+  const passage = passageTo(state.release, alembicHead);
   if (passage.kind === 'same' || passage.kind === 'newer') {
     const known = tablesFor(passage.to, passage.from);
     refuseUnknownContent(manifest, known);
     return known;
   }
-  const { airflow, alembicHead } = manifest.source;
   throw new LifeboatError(
     'unsupported',
     `Backup ${manifest.backupId} is of Airflow ${airflow} (head ${alembicHead}), and ${state.facts.name} is Airflow ${state.facts.airflow} (head ${state.facts.alembicHead}): a backup goes into the same minor or a newer one.`,

@@ -72,6 +72,25 @@ export interface BackupPlan {
   readonly warnings: readonly PlanWarning[];
 }
 
+/** A backup through the REST API. */
+export interface RestBackupPlan {
+  readonly kind: 'rest-backup';
+  readonly backupId: string;
+  readonly source: {
+    /** The host, or mwaa://NAME (REGION). */
+    readonly name: string;
+    readonly airflow: string;
+    readonly api: 'v1' | 'v2';
+    readonly via: 'http' | 'invoke' | 'web';
+  };
+  readonly compression: string;
+  /** Null: only reading tells how many. */
+  readonly tables: readonly { readonly table: string; readonly rows: number | null }[];
+  readonly leftOut: readonly LeftOut[];
+  readonly secrets: BackupPlanSecrets;
+  readonly warnings: readonly PlanWarning[];
+}
+
 export interface RestorePlanTable {
   readonly table: string;
   /** load: rows are added with their ids · merge: matched by a natural key · lookup: only used to translate ids. */

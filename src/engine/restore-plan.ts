@@ -7,7 +7,7 @@ import type { ChosenFacts } from './chosen/facts.ts';
 import { chosenInFlight, chosenLoads, chosenNotes, chosenPart } from './chosen/plan.ts';
 import { unfillableColumns } from './drift.ts';
 import { missingRunBlockers, runLabel } from './live-rows.ts';
-import type { Manifest } from './manifest.ts';
+import { databaseSource, type Manifest } from './manifest.ts';
 import { planInFlight } from './in-flight/plan.ts';
 import type { PlanFacts } from './in-flight/plan.ts';
 import { availableTables, notesOnTheWay, tablesOnTheWay } from './on-the-way.ts';
@@ -78,7 +78,7 @@ export function planRestore(
     source: {
       environment: manifest.source.environment,
       airflow: manifest.source.airflow,
-      alembicHead: manifest.source.alembicHead,
+      alembicHead: databaseSource(manifest).alembicHead,
     },
     target: state.facts,
     via: 'in-place',
@@ -219,12 +219,13 @@ function warnings(
       message: `Not restored: ${missing.map((table) => table.name).join(', ')}.`,
     });
   }
-  if (passageTo(state.release, manifest.source.alembicHead).kind === 'newer') {
+  const { airflow, alembicHead } = databaseSource(manifest);
+  if (passageTo(state.release, alembicHead).kind === 'newer') {
     result.push({
       code: 'newer-minor',
-      message: `The backup is of Airflow ${manifest.source.airflow} and the target is ${state.facts.airflow}: rows become what Airflow’s own migrations make of them.`,
+      message: `The backup is of Airflow ${airflow} and the target is ${state.facts.airflow}: rows become what Airflow’s own migrations make of them.`,
     });
-  } else if (state.facts.alembicHead !== manifest.source.alembicHead) {
+  } else if (state.facts.alembicHead !== alembicHead) {
     result.push({
       code: 'patch-release',
       message: `Backup and target are different patch releases of Airflow ${state.facts.airflow}; their tables are the same.`,

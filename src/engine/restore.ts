@@ -17,7 +17,7 @@ import { settleInFlight } from './in-flight/in-flight.ts';
 import { rememberKeptRuns } from './in-flight/restored.ts';
 import { lockEnvironment, lockTables } from './locks.ts';
 import type { LockWish } from './locks.ts';
-import type { Manifest } from './manifest.ts';
+import { databaseSource, type Manifest } from './manifest.ts';
 import { narrowColumns, refuseTooNarrow } from './narrow.ts';
 import { dropOrphanEvents } from './orphan-events.ts';
 import { createLoad, createSecrets, mergeOf } from './restore-parts.ts';
@@ -44,6 +44,7 @@ import { checkParts, refuseInconsistent } from './verify-parts.ts';
 export async function restore(ctx: EngineContext, request: RestoreRequest): Promise<RestoreResult> {
   const started = ctx.now().getTime();
   const { backupId, manifest } = await resolveBackup(ctx, request.backup);
+  databaseSource(manifest);
   const preview = await previewRestore(ctx, request, manifest);
   ctx.report({ event: 'plan', plan: preview.plan });
   refuseBlocked(preview.plan.blockers);

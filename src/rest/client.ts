@@ -70,7 +70,8 @@ export async function openClient(options: ClientOptions): Promise<RestClient> {
         repeatable: isRepeatable(request),
         signal,
         ...(random === undefined ? {} : { random }),
-        ...(onRetry === undefined ? {} : { onRetry }),
+        // Whoever wants fewer tries goes on by another way: nobody need hear of it.
+        ...(onRetry === undefined || attempts !== undefined ? {} : { onRetry }),
       },
     );
     contacted = true;

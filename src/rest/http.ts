@@ -63,7 +63,7 @@ export function httpTransport(parts: HttpParts): Transport {
       once: !isRepeatable(request),
       signal,
     });
-    return restAnswer(name, answer);
+    return restAnswer(name, answer, request);
   };
 
   return {
@@ -90,7 +90,11 @@ export function httpTransport(parts: HttpParts): Transport {
   }
 }
 
-function restAnswer(name: string, { status, headers, text, bytes }: ExchangeAnswer): RestAnswer {
+function restAnswer(
+  name: string,
+  { status, headers, text, bytes }: ExchangeAnswer,
+  { exactNumbers }: RestRequest,
+): RestAnswer {
   if (status >= 300 && status < 400) {
     throw new RestError(`${name} sends its visitors elsewhere (${status}${placeOf(headers.location)}).`, {
       code: 'not-airflow',
@@ -98,7 +102,7 @@ function restAnswer(name: string, { status, headers, text, bytes }: ExchangeAnsw
       next: 'Name the URL that it sends to. A login page means that Airflow’s API does not take these credentials: for v1 [api] auth_backends must hold airflow.api.auth.backend.basic_auth.',
     });
   }
-  const body = parseBody(text);
+  const body = parseBody(text, exactNumbers);
   const html = typeof body === 'string' && /^\s*</.test(body);
   if (html && status < 400) {
     throw new RestError(`${name} answered with a page for people, not with JSON.`, {

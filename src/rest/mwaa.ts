@@ -96,14 +96,14 @@ function refuseLongPath({ name }: MwaaPlace, { method, path }: RestRequest): voi
 
 /** Airflow's answer lies within MWAA's; an error of Airflow's is an HTTP 400 of MWAA's, whatever it is. */
 function unwrap(place: MwaaPlace, request: RestRequest, answer: ExchangeAnswer): RestAnswer {
-  const fields = fieldsOf(parseBody(answer.text));
+  const fields = fieldsOf(parseBody(answer.text, request.exactNumbers));
   const status = fields.RestApiStatusCode;
   if (typeof status !== 'number') throw endpointError(place, answer);
   const inner = fields.RestApiResponse;
   const retryAfterMs = retryAfter(answer.headers['retry-after']);
   const result: RestAnswer = {
     status,
-    body: typeof inner === 'string' ? parseBody(inner) : (inner ?? null),
+    body: typeof inner === 'string' ? parseBody(inner, request.exactNumbers) : (inner ?? null),
     bytes: answer.bytes,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   };

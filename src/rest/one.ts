@@ -3,8 +3,8 @@ import { isRestError, RestError } from './errors.ts';
 import type { RestRequest } from './transport.ts';
 
 /** One thing by its path. Undefined: Airflow has none there. */
-export async function getOne(client: RestClient, path: string): Promise<unknown> {
-  return (await unless404(client, { method: 'GET', path }))?.body;
+export async function getOne(client: RestClient, path: string, exactNumbers = false): Promise<unknown> {
+  return (await unless404(client, { method: 'GET', path, exactNumbers }))?.body;
 }
 
 /** True: it was there. */

@@ -14,6 +14,8 @@ export interface Listing {
   readonly form?: Row;
   /** Rows of a page that are asked for; the server may give fewer. */
   readonly pageSize?: number;
+  /** As in RestRequest. */
+  readonly exactNumbers?: boolean;
   /**
    * Told of a row that the server fails at: a variable that its Fernet key does not read makes every page with it a 500.
    * `after` is the row before it. Absent: such a list is an error.
@@ -146,14 +148,22 @@ function nextSize(client: RestClient, { rows, bytes }: Page, size: number, most:
   return Math.max(1, Math.min(grown, fitting));
 }
 
-function pageRequest({ path, query, form, orderBy }: Listing, offset: number, limit: number): RestRequest {
+function pageRequest(listing: Listing, offset: number, limit: number): RestRequest {
+  const { path, query, form, orderBy, exactNumbers = false } = listing;
   if (form !== undefined) {
     const order = orderBy === undefined ? {} : { order_by: orderBy };
     const body = { ...form, ...order, page_offset: offset, page_limit: limit };
-    return { method: 'POST', path, body, repeatable: true, ...(query === undefined ? {} : { query }) };
+    return {
+      method: 'POST',
+      path,
+      body,
+      repeatable: true,
+      exactNumbers,
+      ...(query === undefined ? {} : { query }),
+    };
   }
   // An order of the caller's own goes before; limit and offset are the pager's.
-  return { method: 'GET', path, query: { order_by: orderBy, ...query, limit, offset } };
+  return { method: 'GET', path, query: { order_by: orderBy, ...query, limit, offset }, exactNumbers };
 }
 
 function readPage(client: RestClient, listing: Listing, { body, bytes }: RestAnswer): Page {

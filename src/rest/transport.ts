@@ -1,3 +1,5 @@
+import { parseExact } from './exact-json.ts';
+
 export type RestMethod = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 /** Airflow's stable API: v1 of 2.x, v2 of 3.x. */
@@ -18,6 +20,8 @@ export interface RestRequest {
    * again only when the first try certainly did not arrive.
    */
   readonly repeatable?: boolean;
+  /** Numbers of the answer that JavaScript would write in another way come as ExactNumber. */
+  readonly exactNumbers?: boolean;
 }
 
 /** What Airflow said to a request that it carried out. */
@@ -77,10 +81,10 @@ export function queryText(query: RestRequest['query'] = {}): string {
 }
 
 /** The JSON of an answer, or its text. */
-export function parseBody(text: string): unknown {
+export function parseBody(text: string, exactNumbers = false): unknown {
   if (text === '') return null;
   try {
-    return JSON.parse(text) as unknown;
+    return exactNumbers ? parseExact(text) : (JSON.parse(text) as unknown);
   } catch {
     return text;
   }

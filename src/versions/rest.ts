@@ -22,30 +22,45 @@ export interface RestDialect {
   readonly logicalDateNeeded: boolean;
   /** What 2.x calls dataset and names by URI, 3.x calls asset and names by a number. */
   readonly assets: { readonly root: string; readonly eventNames: 'uri' | 'id' };
-  readonly lists: Readonly<Record<RestListName, RestList>>;
+  /** Where a backup keeps the value of an XCom: v1 gives its text alone. */
+  readonly xcomColumn: 'value' | 'value_text';
+  readonly lists: Readonly<Record<CommonList, RestList>> & Readonly<Partial<Record<RestListName, RestList>>>;
   /** First minor that offers it. */
   readonly since: Readonly<Record<RestFeature, string>>;
 }
 
-export type RestListName =
+type CommonList =
   | 'variables'
   | 'connections'
   | 'pools'
   | 'dags'
   | 'dagRuns'
+  | 'xcoms'
   | 'assets'
   | 'assetEvents'
+  | 'queuedEvents'
   | 'eventLogs'
   | 'importErrors';
 
-export type RestFeature = 'createAssetEvent' | 'describeVariable' | 'tries' | 'writeXcom';
+export type RestListName = CommonList | 'assetAliases' | 'dagVersions' | 'backfills';
+
+export type RestFeature =
+  | 'createAssetEvent'
+  | 'describeVariable'
+  | 'queuedEvents'
+  | 'runsUpdatedSince'
+  | 'tasksByRun'
+  | 'tries'
+  | 'writeXcom'
+  | 'xcomMapIndex';
 
 export interface RestList {
+  /** `{id}`: one list for each DAG or asset. */
   readonly path: string;
   /** Field of the answer that holds the rows. */
   readonly rows: string;
   /** A column that only grows, or the nearest there is: rows that come in while it is listed stand at the end. */
-  readonly orderBy: string;
+  readonly orderBy?: string;
   /** Fields that together name a row. */
   readonly key: readonly string[];
   /** Always sent: without it the list is of a part. */
@@ -55,10 +70,20 @@ export interface RestList {
 const list = (
   path: string,
   rows: string,
-  orderBy: string,
+  orderBy: string | undefined,
   key: readonly string[],
   query?: RestList['query'],
-): RestList => Object.freeze({ path, rows, orderBy, key, ...(query === undefined ? {} : { query }) });
+): RestList =>
+  Object.freeze({
+    path,
+    rows,
+    key,
+    ...(orderBy === undefined ? {} : { orderBy }),
+    ...(query === undefined ? {} : { query }),
+  });
+
+/** Of runs, tasks and keys that are all of them: the order is the server's own, by these names. */
+const XCOMS = '/dags/~/dagRuns/~/taskInstances/~/xcomEntries';
 
 /** The same in both. */
 const COMMON = {
@@ -79,15 +104,33 @@ const V1: RestDialect = Object.freeze<RestDialect>({
   runNote: 'path',
   logicalDateNeeded: false,
   assets: { root: '/datasets', eventNames: 'uri' },
+  xcomColumn: 'value_text',
   lists: {
     ...COMMON,
     dags: list('/dags', 'dags', 'dag_id', ['dag_id'], { only_active: 'false' }),
+    xcoms: list(XCOMS, 'xcom_entries', undefined, [
+      'dag_id',
+      'execution_date',
+      'task_id',
+      'map_index',
+      'key',
+    ]),
+    queuedEvents: list('/dags/{id}/datasets/queuedEvent', 'queued_events', undefined, ['uri', 'dag_id']),
     assets: list('/datasets', 'datasets', 'id', ['id']),
     assetEvents: list('/datasets/events', 'dataset_events', 'timestamp', ['id']),
     eventLogs: list('/eventLogs', 'event_logs', 'event_log_id', ['event_log_id']),
     importErrors: list('/importErrors', 'import_errors', 'import_error_id', ['import_error_id']),
   },
-  since: { createAssetEvent: '2.9', describeVariable: '2.9', tries: '2.10', writeXcom: '3.0' },
+  since: {
+    createAssetEvent: '2.9',
+    describeVariable: '2.9',
+    queuedEvents: '2.9',
+    runsUpdatedSince: '2.6',
+    tasksByRun: '2.7',
+    tries: '2.10',
+    writeXcom: '3.0',
+    xcomMapIndex: '2.6',
+  },
 });
 
 const V2: RestDialect = Object.freeze<RestDialect>({
@@ -105,15 +148,30 @@ const V2: RestDialect = Object.freeze<RestDialect>({
   runNote: 'field',
   logicalDateNeeded: true,
   assets: { root: '/assets', eventNames: 'id' },
+  xcomColumn: 'value',
   lists: {
     ...COMMON,
     dags: list('/dags', 'dags', 'dag_id', ['dag_id'], { exclude_stale: 'false' }),
+    xcoms: list(XCOMS, 'xcom_entries', undefined, ['dag_id', 'run_id', 'task_id', 'map_index', 'key']),
+    queuedEvents: list('/assets/{id}/queuedEvents', 'queued_events', undefined, ['asset_id', 'dag_id']),
+    assetAliases: list('/assets/aliases', 'asset_aliases', 'id', ['id']),
+    dagVersions: list('/dags/~/dagVersions', 'dag_versions', 'id', ['id']),
+    backfills: list('/backfills', 'backfills', 'id', ['id']),
     assets: list('/assets', 'assets', 'id', ['id'], { only_active: 'false' }),
     assetEvents: list('/assets/events', 'asset_events', 'timestamp', ['id']),
     eventLogs: list('/eventLogs', 'event_logs', 'id', ['event_log_id']),
     importErrors: list('/importErrors', 'import_errors', 'id', ['import_error_id']),
   },
-  since: { createAssetEvent: '3.0', describeVariable: '3.0', tries: '3.0', writeXcom: '3.0' },
+  since: {
+    createAssetEvent: '3.0',
+    describeVariable: '3.0',
+    queuedEvents: '3.0',
+    runsUpdatedSince: '3.0',
+    tasksByRun: '3.0',
+    tries: '3.0',
+    writeXcom: '3.0',
+    xcomMapIndex: '3.0',
+  },
 });
 
 export const REST_DIALECTS: Readonly<Record<'v1' | 'v2', RestDialect>> = Object.freeze({ v1: V1, v2: V2 });
@@ -126,7 +184,12 @@ const TOO_NEW_MAJOR = 4;
 export function restDialect(release: string): RestDialect | undefined {
   const [major] = numbers(release);
   if (major === undefined || major >= TOO_NEW_MAJOR || !isAtLeast(release, OLDEST)) return undefined;
-  return REST_DIALECTS[major === 2 ? 'v1' : 'v2'];
+  return REST_DIALECTS[restApi(release)];
+}
+
+/** Which of the two a known release speaks. */
+export function restApi(release: string): RestDialect['api'] {
+  return numbers(release)[0] === 2 ? 'v1' : 'v2';
 }
 
 export function offers(dialect: RestDialect, release: string, feature: RestFeature): boolean {
@@ -134,7 +197,7 @@ export function offers(dialect: RestDialect, release: string, feature: RestFeatu
 }
 
 /** Compared as numbers: 2.10 comes after 2.9. */
-function isAtLeast(release: string, minor: string): boolean {
+export function isAtLeast(release: string, minor: string): boolean {
   const [major = 0, second = 0] = numbers(release);
   const [leastMajor = 0, leastSecond = 0] = numbers(minor);
   return major > leastMajor || (major === leastMajor && second >= leastSecond);

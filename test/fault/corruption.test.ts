@@ -142,7 +142,7 @@ describe('the manifest', () => {
   });
 
   test('of a newer format is another answer', async () => {
-    const versions = [2, 3, 1000, 1e300];
+    const versions = [3, 4, 1000, 1e300];
     await refuseAll(
       versions.flatMap((formatVersion): readonly Corruption[] => [
         { what: `format ${formatVersion}`, change: edited({ formatVersion }), kind: 'unsupported' },
@@ -241,7 +241,7 @@ describe('on disk, through the command line', () => {
     const part = join(path, 'backups', backupId, 'tables/log/0001.csv.gz');
     const file = join(path, 'backups', backupId, 'manifest.json');
     const newer = (bytes: Buffer): Buffer =>
-      Buffer.from(bytes.toString().replace('"formatVersion": 1', '"formatVersion": 2'));
+      Buffer.from(bytes.toString().replace('"formatVersion": 1', '"formatVersion": 3'));
     const cases: readonly (readonly [string, (bytes: Buffer) => Buffer | null, number])[] = [
       [part, (bytes) => flip(bytes, bytes.length >> 1, 3), 12],
       [part, () => null, 12],

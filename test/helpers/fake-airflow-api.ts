@@ -3,6 +3,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { stringifyExact } from '../../src/rest/exact-json.ts';
+import { noHistory } from './fake-airflow-history.ts';
 import { type FakeAnswer, type FakeRequest, type FakeRows, refusal, route } from './fake-airflow-rows.ts';
 
 export interface FakeApiCall extends FakeRequest {
@@ -70,6 +72,7 @@ export async function startFakeAirflowApi(options: FakeApiOptions): Promise<Fake
     dag_runs: [],
     assets: [],
     events: [],
+    history: noHistory(),
     ...options.rows,
   };
   const tokens = new Map<string, number>();
@@ -174,7 +177,7 @@ function send(
   headers: Readonly<Record<string, string>> = {},
 ): void {
   response.writeHead(status, { 'content-type': 'application/json', ...headers });
-  response.end(body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body));
+  response.end(body === undefined ? undefined : typeof body === 'string' ? body : stringifyExact(body));
 }
 
 async function cut(response: ServerResponse, status: number, body: unknown, bytes: number): Promise<void> {

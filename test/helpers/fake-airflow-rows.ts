@@ -1,3 +1,5 @@
+import { type FakeHistory, historyRoute } from './fake-airflow-history.ts';
+
 /** The metadata that a fake Airflow's API shows: plain rows in the order of their ids. */
 export interface FakeRows {
   readonly variables: Record<string, unknown>[];
@@ -7,6 +9,7 @@ export interface FakeRows {
   readonly dag_runs: Record<string, unknown>[];
   readonly assets: Record<string, unknown>[];
   readonly events: Record<string, unknown>[];
+  readonly history: FakeHistory;
 }
 
 export interface FakeRequest {
@@ -22,7 +25,7 @@ export interface FakeAnswer {
   readonly body?: unknown;
 }
 
-interface Api {
+export interface Api {
   readonly v1: boolean;
   /** 2.8 and older. */
   readonly old: boolean;
@@ -42,6 +45,8 @@ export function route(api: Api, request: FakeRequest): FakeAnswer | undefined {
   const [root = '', id, kind, runId, action] = parts;
   // Of 2.x only keys of variables are paths.
   if (api.v1 && path.includes('%2F') && root !== 'variables') return refusal(404, 'Not Found');
+  const told = historyRoute(api, request, parts);
+  if (told !== undefined) return told;
   if (root in NAMED && parts.length <= 2) return named(api, request, root as keyof typeof NAMED, id);
   if (path === '/dags/~/dagRuns/list' && method === 'POST') return batch(api, request);
   if (root === 'dags' && parts.length === 1) return dags(api, request);
@@ -132,11 +137,22 @@ function bulk(rows: Body[], key: string, { actions }: Body): FakeAnswer {
 
 // --- lists ---
 
-function list({ pageCap }: Api, { query }: FakeRequest, name: string, rows: readonly Body[]): FakeAnswer {
+export function list(
+  { pageCap }: Pick<Api, 'pageCap'>,
+  { query }: FakeRequest,
+  name: string,
+  rows: readonly Body[],
+): FakeAnswer {
   return page(name, rows, Number(query.get('offset') ?? 0), Number(query.get('limit') ?? 50), pageCap);
 }
 
-function page(name: string, rows: readonly Body[], offset: number, limit: number, cap: number): FakeAnswer {
+export function page(
+  name: string,
+  rows: readonly Body[],
+  offset: number,
+  limit: number,
+  cap: number,
+): FakeAnswer {
   const rowsOfPage = rows.slice(offset, offset + Math.min(limit, cap));
   // As 3.x does for a variable that its Fernet key does not read.
   if (rowsOfPage.some((row) => row.broken === true)) return { status: 500 };

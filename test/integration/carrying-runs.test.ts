@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { RestoreRequest } from '../../src/engine/api.ts';
+import { databaseSource } from '../../src/engine/manifest.ts';
 import { createDatabase } from '../helpers/databases.ts';
 import type { TestDatabase } from '../helpers/databases.ts';
 import { insertRows } from '../helpers/insert-rows.ts';
@@ -91,7 +92,7 @@ describe.each([
     for (const [dag, state] of Object.entries(WORK)) await addRun(client, dag, 'run', state);
     ctx = engine();
     const { manifest } = await backUp(ctx, source, { carriedBy: MADE_IT });
-    expect(manifest.source.carryingDags).toEqual([...TAGGED].sort());
+    expect(databaseSource(manifest).carryingDags).toEqual([...TAGGED].sort());
   });
 
   async function restored(

@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import { databaseSource } from '../../src/engine/manifest.ts';
 import { createDatabase } from '../helpers/databases.ts';
 import { databaseFingerprint } from '../helpers/fingerprint.ts';
 import { backUp, cleanUp, engine, type Engine, failureOf, restoreInto, storageContent } from './engine.ts';
@@ -101,7 +102,7 @@ test.each(['2.10.3', '2.11.0'] as const)(
   async (version) => {
     const { manifest } = await backUp(engine(), await createDatabase({ version }));
     expect(manifest.source.airflow).toBe('2.10.3–2.11');
-    expect(manifest.source.alembicHead).toBe('5f2621c13b39');
+    expect(databaseSource(manifest).alembicHead).toBe('5f2621c13b39');
   },
 );
 

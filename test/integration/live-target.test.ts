@@ -5,6 +5,7 @@ import { createDatabase } from '../helpers/databases.ts';
 import type { TestDatabase } from '../helpers/databases.ts';
 import { insertRows } from '../helpers/insert-rows.ts';
 import { activate } from '../../src/engine/activate.ts';
+import { databaseSource } from '../../src/engine/manifest.ts';
 import { backUp, cleanUp, engine, failureOf, restoreInto, targetOf, useWay, WAYS } from './engine.ts';
 import type { Engine } from './engine.ts';
 import { atLoadOf, DATE, leads, liveLife, liveRows, RUN } from './live-life.ts';
@@ -263,11 +264,11 @@ describe.each(WAYS)('%s', (via) => {
     const ctx = engine();
     const carriedBy = { ...RUN, taskId: 'restore' };
     const { manifest } = await backUp(ctx, source, { carriedBy });
-    expect(manifest.source.carriedBy).toEqual(carriedBy);
+    expect(databaseSource(manifest).carriedBy).toEqual(carriedBy);
     const other = await backUp(engine(), source, {
       carriedBy: { ...carriedBy, runId: 'of another Airflow' },
     });
-    expect(other.manifest.source.carriedBy).toBeUndefined();
+    expect(databaseSource(other.manifest).carriedBy).toBeUndefined();
 
     const target = await createDatabase({ from: 'fresh' });
     const client = await target.client();

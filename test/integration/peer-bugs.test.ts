@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { backup } from '../../src/engine/backup.ts';
 import { cleanup } from '../../src/engine/cleanup.ts';
+import { databaseSource } from '../../src/engine/manifest.ts';
 import { verify } from '../../src/engine/verify.ts';
 import { fernetDecrypt, fernetEncrypt } from '../../src/secrets/fernet.ts';
 import { createMemoryStorage } from '../../src/storage/memory.ts';
@@ -179,7 +180,7 @@ test('B7: the run that made the backup comes back as a success, and no other run
   const own = engine();
   const carriedBy = { dagId: 'backup_metadata', runId: 'b7', taskId: 'export' };
   const { manifest } = await backUp(own, other, { carriedBy });
-  expect(manifest.source.carriedBy).toEqual(carriedBy);
+  expect(databaseSource(manifest).carriedBy).toEqual(carriedBy);
   const fresh = await createDatabase({ from: 'fresh' });
   const result = await restoreInto(own, fresh);
   expect(result.loaded.endedRun).toBe('backup_metadata/b7');
@@ -309,7 +310,7 @@ test('B17: a second backup leaves the first one alone, and each proves its own p
     rows: expect.any(Number) as number,
     sha256: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
   });
-  expect(first.manifest.source.alembicHead).toBe('88344c1d9134');
+  expect(databaseSource(first.manifest).alembicHead).toBe('88344c1d9134');
 });
 
 test('B18: two backups at once are two backups', async () => {

@@ -9,6 +9,7 @@ import { quoteIdent } from '../../src/db/introspect.ts';
 import { snapshotTables } from '../helpers/compare.ts';
 import { createDatabase, withClient, type TestDatabase } from '../helpers/databases.ts';
 import { loadSqlDump } from '../../src/demo/sql-dump.ts';
+import { databaseSource } from '../../src/engine/manifest.ts';
 import { openFixture } from '../helpers/fixtures.ts';
 import { databaseFingerprint } from '../helpers/fingerprint.ts';
 import { hurtfulRows } from '../helpers/hurtful-rows.ts';
@@ -25,7 +26,7 @@ describe.each(['airflow', 'Air-Flow', 'it"s \\ a schema'])('Airflow in the schem
     const content = await snapshotTables(source.client, { schema });
     const ctx = engine();
     const { manifest } = await backUp(ctx, source);
-    expect(manifest.source.schema).toBe(schema);
+    expect(databaseSource(manifest).schema).toBe(schema);
     const before = await snapshotTables(target.client, { schema });
     await restoreInto(ctx, target);
     const expected = expectedContent(content, before, { clean: false, snapshotTime: manifest.snapshotTime });

@@ -10,6 +10,7 @@ const QUESTION = { warning: 'This deletes 3 rows.', phraseIs: 'the name of the d
 function asked(host: FakeHost, given: readonly string[] = []): Promise<boolean> {
   const args: Args = {
     backup: '',
+    given: () => false,
     switch: (name) => given.includes(name),
     text: () => undefined,
     list: () => undefined,

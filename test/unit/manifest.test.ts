@@ -92,6 +92,11 @@ test('any cut is noticed', () => {
 describe('with a checksum that is right', () => {
   test.each<[string, (manifest: Record<string, unknown>) => void, RegExp]>([
     ['of another backup', (one) => (one.backupId = '20261121T013012345Z-000000'), /belongs to backup/],
+    [
+      'of a kind that its format is not',
+      (one) => (one.formatVersion = 2),
+      /format 2 is not that of a backup of kind/,
+    ],
     ['without tables', (one) => delete one.tables, /tables/],
     ['with a member of its own', (one) => (one.extra = 1), /additional|must NOT/i],
     ['with rows that are text', (one) => (one.totals = { tables: 1, rows: '3', parts: 1, bytes: 1 }), /rows/],
@@ -116,9 +121,9 @@ describe('with a checksum that is right', () => {
   });
 
   test('a newer format is told apart, whatever else it holds', () => {
-    const problem = problemOf('{"formatVersion": 2, "everything": "new"}');
+    const problem = problemOf('{"formatVersion": 3, "everything": "new"}');
     expect(problem.kind).toBe('unsupported');
-    expect(problem.message).toMatch(/format 2; .* up to 1/);
+    expect(problem.message).toMatch(/format 3; .* up to 2/);
   });
 });
 

@@ -1,8 +1,11 @@
 import type { BackupRequest, BackupResult } from '../../engine/api.ts';
+import type { RestBackupResult } from '../../engine/rest/api.ts';
 import type { SecretsMode } from '../../engine/manifest.ts';
+import { LifeboatError } from '../../errors.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
 import { carryingTask, openEnvironment, withEngine } from '../context.ts';
 import { DRY_RUN, SEAL_TO } from '../flags.ts';
+import { namesRest, withRest } from '../rest.ts';
 import type { Style } from '../text/style.ts';
 import { labelled, names, wrap } from '../text/table.ts';
 import { bytes, counted, duration } from '../text/units.ts';
@@ -12,9 +15,9 @@ const GROUP = 'Backup:';
 
 export const backupCommand: Command = {
   name: 'backup',
-  summary: 'Back up the metadata database as it is at one moment',
+  summary: 'Back up the metadata database as it is at one moment, or what the REST API gives',
   details:
-    'Reads the metadata database in one snapshot and stores every table that carries state. The backup exists when its manifest is written, last; a run that fails or is killed leaves none. The source is only read.',
+    'Reads the metadata database in one snapshot and stores every table that carries state. The backup exists when its manifest is written, last; a run that fails or is killed leaves none. The source is only read. With --airflow https://… or mwaa://… it reads the REST API instead, which has no snapshot and does not give everything: the manifest says what is missing, and runs that changed meanwhile.',
   uses: ['environment', 'storage'],
   flags: [
     {
@@ -58,6 +61,10 @@ export const backupCommand: Command = {
     ['$0 backup --storage ./backups --jobs 1 --max-rate 20MB/s', 'From a primary that must not feel it'],
     ['$0 backup --storage ./backups --exclude-tables log --dry-run', 'What would be stored'],
     [
+      '$0 backup --airflow mwaa://prod?region=eu-west-1 --storage s3://dr-bucket/airflow --seal-to age1…',
+      'Through the REST API, where nobody reaches the database',
+    ],
+    [
       '$0 backup --storage s3://dr-bucket/airflow --seal-to age1… --seal-to awskms://alias/dr?region=eu-west-1',
       'Secrets that only the recipients can read',
     ],
@@ -66,40 +73,71 @@ export const backupCommand: Command = {
 };
 
 async function run(input: CommandInput): Promise<Outcome> {
+  if (await namesRest(input)) return runThroughRest(input);
   const request = await backupRequest(input);
   const { backup } = await import('../../engine/backup.ts');
   const result = await withEngine(input, (ctx) => backup(ctx, request));
   return { ending: 'done', result: { ...result }, text: (style) => backupText(result, style) };
 }
 
+/** Of flags about connections to a database. */
+const OF_DATABASES = ['jobs', 'max-rate', 'schema'] as const;
+
+async function runThroughRest(input: CommandInput): Promise<Outcome> {
+  const { args, host } = input;
+  const stray = OF_DATABASES.filter((name) => args.given(name));
+  if (stray.length > 0) {
+    throw new LifeboatError('usage', `--${stray.join(' and --')} is for backups of a database.`, {
+      next: 'Leave it out: a backup through the REST API paces its requests by itself.',
+    });
+  }
+  const { fernetKeysAreLent, resolveFernetKeys } = await import('../../config.ts');
+  const settings = await storedSettings(input);
+  const { backupThroughRest } = await import('../../engine/rest/backup.ts');
+  const keys = { fernetKeys: resolveFernetKeys(host.env), fernetKeysLent: fernetKeysAreLent(host.env) };
+  const result = await withRest(input, (client, via) =>
+    withEngine(input, (ctx) => backupThroughRest(ctx, { ...settings, ...keys, client, via })),
+  );
+  return { ending: 'done', result: { ...result }, text: (style) => backupText(result, style) };
+}
+
 async function backupRequest(input: CommandInput): Promise<BackupRequest> {
   const { args } = input;
-  const { parseCompression, parseRate } = await import('../../config.ts');
-  const { environment, fernetKeys, fernetKeysLent } = await openEnvironment(input);
+  const { parseRate } = await import('../../config.ts');
+  const maxRate = args.text('max-rate');
+  return {
+    ...(await openEnvironment(input)),
+    ...(await storedSettings(input)),
+    jobs: args.count('jobs') ?? 2,
+    ...carryingTask(input),
+    ...(maxRate === undefined ? {} : { maxRate: parseRate(maxRate) }),
+  };
+}
+
+/** What is stored and how, whatever it comes from. */
+async function storedSettings({
+  args,
+}: CommandInput): Promise<
+  Pick<BackupRequest, 'tables' | 'excludeTables' | 'compression' | 'label' | 'secrets' | 'sealTo' | 'dryRun'>
+> {
+  const { parseCompression } = await import('../../config.ts');
   const secrets = args.text('secrets') as SecretsMode | undefined;
   const sealTo = args.list('seal-to');
   const tables = args.list('tables');
   const excludeTables = args.list('exclude-tables');
   const label = args.text('label');
-  const maxRate = args.text('max-rate');
   return {
-    environment,
-    fernetKeys,
-    fernetKeysLent,
     ...(secrets === undefined ? {} : { secrets }),
     ...(sealTo === undefined ? {} : { sealTo }),
-    jobs: args.count('jobs') ?? 2,
     compression: parseCompression(args.text('compression') ?? 'gzip:1'),
     dryRun: args.switch('dry-run'),
-    ...carryingTask(input),
     ...(tables === undefined ? {} : { tables }),
     ...(excludeTables === undefined ? {} : { excludeTables }),
     ...(label === undefined ? {} : { label }),
-    ...(maxRate === undefined ? {} : { maxRate: parseRate(maxRate) }),
   };
 }
 
-function backupText(result: BackupResult, style: Style): string {
+function backupText(result: BackupResult | RestBackupResult, style: Style): string {
   const { manifest } = result;
   const debris =
     result.debris.length === 0
@@ -107,7 +145,12 @@ function backupText(result: BackupResult, style: Style): string {
       : `\n${wrap(`Seen in the storage: ${counted(result.debris.length, 'incomplete backup')} (${names(result.debris)}); lifeboat prune removes those older than a day.`, style.width)}`;
   if (manifest === undefined) return `${style.dim('Dry run: nothing was stored.')}${debris}`;
   const { totals } = manifest;
-  const rate = result.maxRate === null ? '' : `, at most ${bytes(result.maxRate)} a second`;
+  const rate =
+    'requests' in result
+      ? `, with ${counted(result.requests, 'request')}`
+      : result.maxRate === null
+        ? ''
+        : `, at most ${bytes(result.maxRate)} a second`;
   // The worst case is a warning, which was told already.
   const secrets =
     result.secrets.recoverableWith === 'none'

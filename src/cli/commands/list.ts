@@ -27,6 +27,8 @@ interface BackupLine {
   readonly environment?: string;
   readonly airflow?: string;
   readonly alembicHead?: string;
+  /** Absent: the database itself. */
+  readonly through?: 'rest';
   readonly tables?: number;
   readonly rows?: number;
   readonly parts?: number;
@@ -57,7 +59,9 @@ function backupLine({ backupId, manifest, problem }: CatalogEntry): BackupLine {
     snapshotTime: manifest.snapshotTime,
     environment: manifest.source.environment,
     airflow: manifest.source.airflow,
-    alembicHead: manifest.source.alembicHead,
+    ...(manifest.source.kind === 'rest'
+      ? { through: 'rest' as const }
+      : { alembicHead: manifest.source.alembicHead }),
     ...manifest.totals,
     durationSeconds: manifest.durationSeconds,
   };

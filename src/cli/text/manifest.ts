@@ -1,19 +1,19 @@
-import type { LeftOut } from '../../engine/plans.ts';
-import type { Manifest } from '../../engine/manifest.ts';
+import type { Manifest, ManifestSource } from '../../engine/manifest.ts';
+import { leftOutText } from './left-out.ts';
 import { sections } from './plan.ts';
+import { restFacts, type Fact } from './rest.ts';
 import type { Style } from './style.ts';
-import { facts, names, table, wrap } from './table.ts';
+import { facts, names, table } from './table.ts';
 import { age, bytes, count, counted, duration, time } from './units.ts';
 
 /** One backup for people: where it is from, what is in it, what is not and why. */
 export function manifestText(manifest: Manifest, style: Style): string {
-  const { source, totals } = manifest;
+  const { totals } = manifest;
   const head = facts([
     ['Backup', manifest.backupId],
     ['Label', manifest.label ?? undefined],
     ['Moment', `${time(manifest.snapshotTime)} (${age(new Date(manifest.snapshotTime), style.now())})`],
-    ['Source', `${source.environment}, schema ${source.schema}`],
-    ['Airflow', `${source.airflow} (Alembic ${source.alembicHead}), PostgreSQL ${source.postgres}`],
+    ...sourceFacts(manifest.source),
     ['Secrets', secretsText(manifest)],
     ['Stored', `${bytes(totals.bytes)} in ${counted(totals.parts, 'part')}, ${manifest.compression}`],
     ['Rows', `${count(totals.rows)} in ${counted(totals.tables, 'table')}`],
@@ -21,6 +21,14 @@ export function manifestText(manifest: Manifest, style: Style): string {
     ['Made by', `${manifest.tool.name} ${manifest.tool.version}, format ${String(manifest.formatVersion)}`],
   ]);
   return sections([head, tablesText(manifest, style), leftOutText(manifest.leftOut, style)]);
+}
+
+function sourceFacts(source: ManifestSource): readonly Fact[] {
+  if (source.kind === 'rest') return restFacts(source);
+  return [
+    ['Source', `${source.environment}, schema ${source.schema}`],
+    ['Airflow', `${source.airflow} (Alembic ${source.alembicHead}), PostgreSQL ${source.postgres}`],
+  ];
 }
 
 function secretsText(manifest: Manifest): string {
@@ -55,21 +63,4 @@ function tablesText(manifest: Manifest, style: Style): string {
     count(one.parts.length * (one.sealed === undefined ? 1 : 2)),
   ]);
   return table(columns, rows, style);
-}
-
-/** One line a reason, since most are shared by several tables. */
-function leftOutText(leftOut: readonly LeftOut[], style: Style): string {
-  const byReason = new Map<string, string[]>();
-  for (const one of leftOut) {
-    const rows = one.rows === undefined ? '' : counted(one.rows, 'row');
-    const some = [one.columns?.join(', ') ?? '', rows].filter((text) => text !== '').join(' of ');
-    const listed = one.names === undefined ? '' : `: ${names(one.names)}`;
-    const what = some === '' ? one.table : `${one.table} (${some}${listed})`;
-    byReason.set(one.reason, [...(byReason.get(one.reason) ?? []), what]);
-  }
-  if (byReason.size === 0) return '';
-  const lines = [...byReason].map(
-    ([reason, what]) => `  ${wrap(`${what.join(', ')}: ${reason}`, style.width, '    ')}`,
-  );
-  return [style.bold('Left out'), ...lines].join('\n');
 }

@@ -5,20 +5,24 @@ import type {
   EnvironmentFacts,
   PlanWarning,
   PrunePlan,
+  RestBackupPlan,
   RestorePlan,
   TimeLimit,
 } from '../../engine/plans.ts';
+import { restBackupSections } from './rest.ts';
 import { facts, labelled, names, table, wrap } from './table.ts';
 import type { Style } from './style.ts';
 import { age, bytes, count, counted, time } from './units.ts';
 
-export type AnyPlan = BackupPlan | RestorePlan | CleanupPlan | PrunePlan;
+export type AnyPlan = BackupPlan | RestBackupPlan | RestorePlan | CleanupPlan | PrunePlan;
 
 /** A plan for people: first which database it is about, then what will happen to each table, then what is in the way. */
 export function planText(plan: AnyPlan, style: Style): string {
   switch (plan.kind) {
     case 'backup':
       return backupPlanText(plan, style);
+    case 'rest-backup':
+      return sections([...restBackupSections(plan, style), warningLines(plan.warnings, style)]);
     case 'restore':
       return restorePlanText(plan, style);
     case 'cleanup':

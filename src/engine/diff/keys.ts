@@ -1,5 +1,11 @@
 import type { ResolvedTable } from '../../versions/registry.ts';
 
+/** What a comparison needs to know of a table. */
+export type ComparedSpec = Pick<
+  ResolvedTable,
+  'name' | 'key' | 'columns' | 'restore' | 'serial' | 'references' | 'secrets'
+>;
+
 /**
  * Natural keys of tables whose own key holds an id that another environment may give to another row. Tables that are
  * merged by a natural key have theirs in `restore.by`; those with neither have rows that are only equal or not (job,
@@ -25,7 +31,7 @@ const NATURAL_KEYS: Readonly<Record<string, readonly string[]>> = {
 const TASK_KEY = ['dag_id', 'run_id', 'task_id', 'map_index'];
 
 /** Columns that name a row in every environment; undefined where only ids do. */
-export function naturalKey(spec: ResolvedTable): readonly string[] | undefined {
+export function naturalKey(spec: ComparedSpec): readonly string[] | undefined {
   if (spec.restore.kind !== 'history') return spec.restore.by;
   const special = NATURAL_KEYS[spec.name];
   if (special) return special;

@@ -1,12 +1,13 @@
 import { LifeboatError } from '../../errors.ts';
-import type { ResolvedTable } from '../../versions/registry.ts';
-import { naturalKey } from './keys.ts';
+import { naturalKey, type ComparedSpec } from './keys.ts';
 
 /** A side as far as the plan needs it: its specs in load order, and the columns of each table that it holds. */
 export interface SideShape {
   readonly label: string;
-  readonly specs: readonly ResolvedTable[];
+  readonly specs: readonly ComparedSpec[];
   readonly columns: ReadonlyMap<string, readonly string[]>;
+  /** Whether a secret is encrypted is the backup's own doing, and says nothing about the environment. */
+  readonly ownFlags?: boolean;
 }
 
 /** A field of a record; with a parent its id is compared as the row that it names. */
@@ -82,7 +83,7 @@ export function planDiff(left: SideShape, right: SideShape, chosen?: readonly st
 }
 
 function wantedTables(
-  specs: ReadonlyMap<string, ResolvedTable>,
+  specs: ReadonlyMap<string, ComparedSpec>,
   chosen: readonly string[] | undefined,
 ): ReadonlySet<string> {
   const known = [...specs.values()].filter((spec) => spec.restore.kind !== 'lookup').map((spec) => spec.name);
@@ -98,8 +99,8 @@ function wantedTables(
 
 /** The parents whose ids a table's references are translated with, and theirs. */
 function addNeeded(
-  spec: ResolvedTable,
-  shared: readonly ResolvedTable[],
+  spec: ComparedSpec,
+  shared: readonly ComparedSpec[],
   translatable: ReadonlySet<string>,
   needed: Set<string>,
 ): void {
@@ -118,7 +119,7 @@ interface TableChoice {
 }
 
 function planTable(
-  spec: ResolvedTable,
+  spec: ComparedSpec,
   left: SideShape,
   right: SideShape,
   { translatable, needed, role }: TableChoice,
@@ -133,11 +134,15 @@ function planTable(
   const common = spec.columns
     .map((column) => column.name)
     .filter((column) => hasBoth(left, right, spec.name, column));
-  const content = common.filter((column) => isCompared(column) && !secrets.has(column));
+  const flags = new Set(spec.secrets.map(({ flag }) => flag));
+  const ownFlags = left.ownFlags === true || right.ownFlags === true;
+  const content = common.filter(
+    (column) => isCompared(column) && !secrets.has(column) && !(ownFlags && flags.has(column)),
+  );
   const read = common.filter((column) =>
     role === 'lookup'
       ? column === id || key?.includes(column) === true
-      : content.includes(column) || column === id || secrets.has(column),
+      : content.includes(column) || column === id || secrets.has(column) || flags.has(column),
   );
   const index = (column: string): number => read.indexOf(column);
   const field = (column: string): Field => {

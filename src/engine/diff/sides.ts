@@ -10,15 +10,17 @@ import type { EngineContext } from '../api.ts';
 import type { ResolvedBackup } from '../catalog.ts';
 import { decompressor } from '../codec.ts';
 import { detectEnvironment } from '../detect.ts';
-import type { ManifestPart } from '../manifest.ts';
+import type { ManifestPart, ManifestSource } from '../manifest.ts';
 import { provenBytes } from '../proven-bytes.ts';
 import { wholeTable } from '../sealed/fields.ts';
 import { readSealedPart } from '../sealed/read.ts';
 import type { Unsealing } from '../sealed/read.ts';
 import { beginReading, withSession } from '../session.ts';
 import { isInflateError } from '../verify-parts.ts';
+import type { ComparedSpec } from './keys.ts';
 import type { SideShape } from './plan.ts';
 import { createRecordSplitter } from './records.ts';
+import { restSpecs } from './rest-specs.ts';
 import type { CsvRecord } from './records.ts';
 
 export interface ReadOptions {
@@ -44,20 +46,13 @@ export function backupSide(
   { backupId, manifest }: ResolvedBackup,
   unsealing?: Unsealing,
 ): Side {
-  const release = findRelease(manifest.source.alembicHead);
-  if (!release) {
-    throw new LifeboatError(
-      'unsupported',
-      `Backup ${backupId} is of the unknown Alembic head ${manifest.source.alembicHead}.`,
-      { next: 'Install the Lifeboat that made it, or a newer one.' },
-    );
-  }
   const tables = new Map(manifest.tables.map((table) => [table.name, table]));
   const seen = manifest.tables.map((table) => (unsealing ? wholeTable(table) : table));
   return {
     label: `backup ${backupId}`,
     airflow: manifest.source.airflow,
-    specs: tablesFor(newestMinor(release)),
+    specs: specsOf(backupId, manifest.source),
+    ownFlags: manifest.source.kind === 'rest',
     columns: new Map(seen.map((table) => [table.name, table.columns])),
     rows: (name) => Promise.resolve(tables.get(name)?.rows ?? 0),
     read: async (name, columns, options) => {
@@ -76,6 +71,18 @@ export function backupSide(
       }
     },
   };
+}
+
+/** @throws LifeboatError 'unsupported' */
+function specsOf(backupId: string, source: ManifestSource): readonly ComparedSpec[] {
+  if (source.kind === 'rest') return restSpecs(source.airflow);
+  const release = findRelease(source.alembicHead);
+  if (release) return tablesFor(newestMinor(release));
+  throw new LifeboatError(
+    'unsupported',
+    `Backup ${backupId} is of the unknown Alembic head ${source.alembicHead}.`,
+    { next: 'Install the Lifeboat that made it, or a newer one.' },
+  );
 }
 
 /** Streams one part and proves it on the way, as restore does: a damaged backup must not look like a difference. */

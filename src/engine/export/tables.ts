@@ -4,6 +4,7 @@ import { csvHeader, writeCsv } from './csv.ts';
 import { rowName, secretFields, type SecretReader } from './secrets.ts';
 import { SETTINGS_FILES, settingsEntry, type SettingsEntry } from './settings.ts';
 import type { StoredRow } from './rows.ts';
+import { UNREADABLE_COLUMN } from '../../versions/rest-tables.ts';
 import type { Manifest, ManifestTable } from '../manifest.ts';
 
 const NAMES_KEPT = 100;
@@ -74,7 +75,13 @@ export async function settingsEntries(
   const describedAt = stored.columns.indexOf('description');
   const fields = secretFields(stored);
   const reveal = secrets?.table(stored);
+  const lackedAt = stored.columns.indexOf(UNREADABLE_COLUMN);
   for await (const row of rows) {
+    const lacked = row[lackedAt] ?? '';
+    if (lacked !== '') {
+      leftOut.add(`the backup has no ${lacked} of it`, rowName(stored, row));
+      continue;
+    }
     // An entry without its secrets would be worse than none: `airflow connections import --overwrite` empties `extra`,
     // and a connection without its password stands in the way of the whole one later.
     const hidden = stored.sealed !== undefined || fields.some(({ at }) => (row[at] ?? '') !== '');

@@ -1,0 +1,132 @@
+import { isRestError } from '../../rest/errors.ts';
+import { fits } from '../../rest/one.ts';
+import { pages, type Row } from '../../rest/pages.ts';
+import { restPath } from '../../rest/path.ts';
+import type { RestListName } from '../../versions/rest.ts';
+import { listOf, together, TOO_LONG, writeRecords, type OpenTable, type Reading } from './reading.ts';
+
+/** Tables that tell of what happened, and that not every role may read. */
+const MAY_BE_CLOSED: readonly string[] = ['log', 'import_error', 'dag_version', 'backfill'];
+
+export interface SeenInLists {
+  /** Assets that DAGs wait for. */
+  readonly awaitedAssets: readonly string[];
+  /** DAGs that wait for datasets. */
+  readonly waitingDags: readonly string[];
+}
+
+/** Every table that is one list. */
+export async function readLists(reading: Reading): Promise<SeenInLists> {
+  const awaitedAssets: string[] = [];
+  const waitingDags = new Set<string>();
+  for (const table of reading.tables.values()) {
+    const { read, name } = table.table;
+    if (read.by !== 'list') continue;
+    await unlessClosed(reading, name, async () => {
+      for await (const { rows } of pages(reading.client, listOf(reading, read.list, name))) {
+        const records = read.details === undefined ? rows : await withDetails(reading, table, rows);
+        await writeRecords(table, records);
+        if (read.list !== 'assets') continue;
+        for (const row of rows) {
+          if (isFilled(row.scheduled_dags)) awaitedAssets.push(String(row.id));
+          for (const dag of consumersOf(row)) waitingDags.add(dag);
+        }
+      }
+    });
+  }
+  return { awaitedAssets, waitingDags: [...waitingDags] };
+}
+
+/** Lists of which there is one for each DAG or asset. */
+export async function readPer(
+  reading: Reading,
+  by: 'perDag' | 'perAsset',
+  idsOf: (list: RestListName) => readonly string[],
+): Promise<void> {
+  for (const table of reading.tables.values()) {
+    const { read, name } = table.table;
+    if (read.by !== by) continue;
+    const listing = listOf(reading, read.list, name);
+    await unlessClosed(reading, name, () =>
+      together(idsOf(read.list), async (id) => {
+        const own = listing.path.includes('{id}')
+          ? { ...listing, path: restPath(listing.path, { id }) }
+          : { ...listing, query: { ...listing.query, dag_id: id } };
+        if (!fits(reading.client, own.path)) {
+          reading.gaps.row(name, id, TOO_LONG);
+          return;
+        }
+        try {
+          for await (const { rows } of pages(reading.client, own)) await writeRecords(table, rows);
+        } catch (thrown) {
+          // So Airflow says that there is nothing in the queue.
+          if (!isRestError(thrown, 404)) throw thrown;
+        }
+      }),
+    );
+  }
+}
+
+/** A table that these credentials may not read is no reason to have no backup, if it tells of the past alone. */
+async function unlessClosed(reading: Reading, name: string, work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch (thrown) {
+    if (!isRestError(thrown, 403) || !MAY_BE_CLOSED.includes(name)) throw thrown;
+    const reason = 'these credentials may not read it';
+    reading.gaps.whole(name, reason);
+    reading.ctx.report({
+      event: 'warning',
+      code: 'rest-closed',
+      message: `${name} is left out: ${reason}.`,
+      next: 'Event logs need the role Admin.',
+    });
+  }
+}
+
+/** A server that fails at a record fails at it again. */
+const ATTEMPTS = 2;
+const FAILS = 'the API fails at this one (500): its Fernet key may not read it';
+
+/** Fields that only the single record has. */
+async function withDetails(
+  reading: Reading,
+  { table }: OpenTable,
+  rows: readonly Row[],
+): Promise<readonly Row[]> {
+  const { read } = table;
+  if (read.by !== 'list') return rows;
+  const list = listOf(reading, read.list, table.name);
+  return together(rows, async (row) => {
+    const name = String(row[list.key[0] ?? '']);
+    const path = restPath(`${list.path}/{name}`, { name });
+    if (!fits(reading.client, path)) {
+      for (const column of read.details ?? []) {
+        reading.gaps.value(table.name, column, name, TOO_LONG);
+      }
+      return row;
+    }
+    try {
+      const { body } = await reading.client.send({ method: 'GET', path }, { attempts: ATTEMPTS });
+      return { ...row, ...(typeof body === 'object' && body !== null ? body : {}) };
+    } catch (thrown) {
+      // Deleted since the list; or a secret that the server's Fernet key does not read.
+      if (isRestError(thrown, 404)) return row;
+      if (!isRestError(thrown, 500)) throw thrown;
+      for (const column of read.details ?? []) reading.gaps.value(table.name, column, name, FAILS);
+      return row;
+    }
+  });
+}
+
+function isFilled(value: unknown): boolean {
+  return Array.isArray(value) && value.length > 0;
+}
+
+function consumersOf({ consuming_dags: dags }: Row): readonly string[] {
+  if (!Array.isArray(dags)) return [];
+  return dags.flatMap((dag: unknown) => {
+    const id: unknown = typeof dag === 'object' && dag !== null ? Reflect.get(dag, 'dag_id') : undefined;
+    return typeof id === 'string' ? [id] : [];
+  });
+}

@@ -1,0 +1,70 @@
+import { isRestError } from '../../rest/errors.ts';
+import { fits } from '../../rest/one.ts';
+import { allRows, pages, type Listing, type Row } from '../../rest/pages.ts';
+import { restPath } from '../../rest/path.ts';
+import { nameOfRun, type RunKey } from './read-tasks.ts';
+import { listOf, together, TOO_LONG, type Reading } from './reading.ts';
+
+/** The run of an XCom; v1 tells it by its date alone. Undefined: not one of those that are read. */
+export type RunOf = (xcom: Row) => RunKey | undefined;
+
+/** All XComs of the runs that `runOf` knows, page by page, with their values. */
+export async function* xcomPages(
+  reading: Reading,
+  runOf: RunOf,
+): AsyncGenerator<readonly Row[], void, undefined> {
+  for await (const { rows } of pages(reading.client, listOf(reading, 'xcoms', 'xcom'))) {
+    const known = rows.flatMap((row) => {
+      const run = runOf(row);
+      return run === undefined ? [] : [{ run, row }];
+    });
+    yield await together(known, ({ run, row }) => withValue(reading, run, row));
+  }
+}
+
+/** The XComs of one run; where no path leads to them, none and a gap. */
+export async function xcomsOf(reading: Reading, run: RunKey): Promise<readonly Row[]> {
+  const { dagId, runId } = run;
+  const path = restPath('/dags/{dagId}/dagRuns/{runId}/taskInstances/~/xcomEntries', { dagId, runId });
+  if (!fits(reading.client, path)) {
+    reading.gaps.row('xcom', `${nameOfRun(run)}/…`, TOO_LONG);
+    return [];
+  }
+  const listing: Listing = { ...listOf(reading, 'xcoms', 'xcom'), path };
+  const rows = await allRows(reading.client, listing);
+  return together(rows, (row) => withValue(reading, run, row));
+}
+
+/** A server that fails at a value fails at it again: some cannot be written as JSON at all. */
+const ATTEMPTS = 2;
+
+async function withValue(reading: Reading, { dagId, runId }: RunKey, row: Row): Promise<Row> {
+  const { client, gaps } = reading;
+  const named = { ...row, run_id: runId, map_index: row.map_index ?? -1 };
+  const [taskId, key] = [String(row.task_id), String(row.key)];
+  const path = restPath('/dags/{dagId}/dagRuns/{runId}/taskInstances/{taskId}/xcomEntries/{key}', {
+    dagId,
+    runId,
+    taskId,
+    key,
+  });
+  const lost = (reason: string): Row => {
+    gaps.value('xcom', client.dialect.xcomColumn, `${dagId}/${runId}/${taskId}/${key}`, reason);
+    return named;
+  };
+  if (!fits(client, path)) return lost(TOO_LONG);
+  const query = {
+    ...(client.offers('xcomMapIndex') ? { map_index: named.map_index as number } : {}),
+    ...(client.dialect.api === 'v2' ? { stringify: false } : {}),
+  };
+  try {
+    const { body } = await client.send(
+      { method: 'GET', path, query, exactNumbers: true },
+      { attempts: ATTEMPTS },
+    );
+    return { ...named, value: (body as Row).value };
+  } catch (thrown) {
+    if (!isRestError(thrown) || thrown.status === 0) throw thrown;
+    return lost(`the API answers ${thrown.status} for its value`);
+  }
+}

@@ -1,0 +1,79 @@
+import type { RestClient } from '../../rest/client.ts';
+import type { Listing, Row } from '../../rest/pages.ts';
+import type { RestListName } from '../../versions/rest.ts';
+import type { EngineContext } from '../api.ts';
+import type { Gaps } from './gaps.ts';
+import type { PlannedTable } from './tables.ts';
+import type { TableWriter } from './table-writer.ts';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** A table of the backup under way. */
+export interface OpenTable extends PlannedTable {
+  readonly writer: TableWriter;
+}
+
+/** What everything that reads has in common. */
+export interface Reading {
+  readonly ctx: EngineContext;
+  readonly client: RestClient;
+  readonly gaps: Gaps;
+  /** Those that are chosen. */
+  readonly tables: ReadonlyMap<string, OpenTable>;
+}
+
+/** Why something is not in a backup through InvokeRestApi. */
+export const TOO_LONG = 'its path is longer than InvokeRestApi takes; &via=web has no such limit';
+
+/** A list of the API, read for a table: a row that the server itself fails at is a gap, and not the end of the backup. */
+export function listOf({ client, gaps }: Reading, name: RestListName, table: string): Listing {
+  const list = client.dialect.lists[name];
+  if (list === undefined) throw new Error(`${client.dialect.api} has no list ${name}`);
+  return {
+    ...list,
+    exactNumbers: true,
+    onUnreadable: (after) => {
+      gaps.row(
+        table,
+        after === undefined ? 'the first row' : `the row after ${nameOf(list.key, after)}`,
+        UNREADABLE,
+      );
+    },
+  };
+}
+
+const UNREADABLE = 'the API fails at it (500); of a variable or connection, its Fernet key may not read it';
+
+function nameOf(key: readonly string[], row: Row): string {
+  return key.map((field) => String(row[field])).join('/');
+}
+
+/** Requests that are begun together; the client lets through as many as its way allows. */
+const TOGETHER = 8;
+
+export async function writeRecords(table: OpenTable, records: readonly Fields[]): Promise<void> {
+  await table.writer.write(records.map((record) => table.row(record)));
+}
+
+/** Each with the next free hand; the results in the order of the items. The first failure ends it. */
+export async function together<Item, Result>(
+  items: readonly Item[],
+  work: (item: Item) => Promise<Result>,
+): Promise<readonly Result[]> {
+  const results: Result[] = [];
+  const queue = items.entries();
+  let failed = false;
+  const hand = async (): Promise<void> => {
+    for (const [at, item] of queue) {
+      if (failed) return;
+      try {
+        results[at] = await work(item);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(TOGETHER, items.length) }, hand));
+  return results;
+}

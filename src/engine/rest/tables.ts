@@ -1,0 +1,86 @@
+import { restTables, UNREADABLE_COLUMN, type RestTable } from '../../versions/rest-tables.ts';
+import { LifeboatError } from '../../errors.ts';
+import type { Row } from '../import/foreign.ts';
+import type { Gaps } from './gaps.ts';
+import type { RestSecrets } from './secrets.ts';
+import type { StoredColumn } from './table-writer.ts';
+import { copyValue, fieldOf, isMasked } from './values.ts';
+
+/** A secret, and the column that says whether it is stored as a Fernet token; as in the database. */
+export const SECRET_FLAGS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  variable: { val: 'is_encrypted' },
+  connection: { password: 'is_encrypted', extra: 'is_extra_encrypted' },
+};
+
+export interface PlannedTable {
+  readonly table: RestTable;
+  readonly columns: readonly StoredColumn[];
+  /** A record of the API as a row; what it does not give goes to the gaps. */
+  row(record: Readonly<Record<string, unknown>>): Row;
+}
+
+/** @throws LifeboatError 'usage' for names that this Airflow's API has no table for */
+export function chooseTables(
+  release: string,
+  {
+    tables,
+    excludeTables = [],
+  }: { readonly tables?: readonly string[]; readonly excludeTables?: readonly string[] },
+): { readonly chosen: readonly RestTable[]; readonly others: readonly string[] } {
+  const all = restTables(release);
+  const unknown = [...(tables ?? []), ...excludeTables].filter((name) =>
+    all.every((table) => table.name !== name),
+  );
+  if (unknown.length > 0) {
+    throw new LifeboatError('usage', `The API of Airflow ${release} has no table ${unknown.join(', ')}.`, {
+      next: `Choose from ${all.map(({ name }) => name).join(', ')}.`,
+    });
+  }
+  const chosen = all.filter(
+    ({ name }) => (tables === undefined || tables.includes(name)) && !excludeTables.includes(name),
+  );
+  return { chosen, others: all.filter((table) => !chosen.includes(table)).map(({ name }) => name) };
+}
+
+export function planTable(table: RestTable, secrets: RestSecrets, gaps: Gaps): PlannedTable {
+  const flags = SECRET_FLAGS[table.name];
+  const stored = table.columns.filter(({ name }) => flags?.[name] === undefined || !secrets.omit);
+  const flagNames = stored.flatMap(({ name }) => flags?.[name] ?? []);
+  const never = flags === undefined ? [] : Object.keys(flags).filter((name) => !hasColumn(stored, name));
+  return {
+    table,
+    columns: [
+      ...stored.map(({ name, type }) => ({ name, type })),
+      ...flagNames.map((name) => ({ name, type: 'boolean' })),
+      ...(flags === undefined ? [] : [{ name: UNREADABLE_COLUMN, type: 'text' }]),
+    ],
+    row(record) {
+      const row: Row = Object.fromEntries(flagNames.map((name) => [name, 'f']));
+      const masked: string[] = [];
+      for (const { name, type, field, masked: mayBeMasked, upperCase } of stored) {
+        const value = fieldOf(record, field);
+        const isHidden = mayBeMasked && isMasked(value);
+        if (isHidden) masked.push(name);
+        const given = isHidden ? null : copyValue(type, value);
+        const text = upperCase ? (given?.toUpperCase() ?? null) : given;
+        const flag = flags?.[name];
+        const token = text === null || flag === undefined ? undefined : secrets.encrypt?.(text);
+        row[name] = token ?? text;
+        if (flag !== undefined && token !== undefined) row[flag] = 't';
+      }
+      for (const column of masked) gaps.value(table.name, column, rowName(table, row), MASKED);
+      if (flags !== undefined) row[UNREADABLE_COLUMN] = [...never, ...masked].join(',') || null;
+      return row;
+    },
+  };
+}
+
+const MASKED = 'Airflow masks it in its API (***)';
+
+function hasColumn(columns: readonly StoredColumn[], name: string): boolean {
+  return columns.some((column) => column.name === name);
+}
+
+function rowName({ key }: RestTable, row: Row): string {
+  return key.map((column) => row[column] ?? '').join('/');
+}

@@ -1,0 +1,126 @@
+import { type Api, type FakeAnswer, type FakeRequest, list, page, refusal } from './fake-airflow-rows.ts';
+
+type Row = Record<string, unknown>;
+
+/** What a fake Airflow tells of its past; nothing of it can be written. */
+export interface FakeHistory {
+  readonly task_instances: Row[];
+  /** Tries before the current one. */
+  readonly tries: Row[];
+  /** With `value`, which the lists do not tell. */
+  readonly xcoms: Row[];
+  readonly aliases: Row[];
+  readonly queued: Row[];
+  readonly dag_versions: Row[];
+  readonly backfills: Row[];
+  readonly event_logs: Row[];
+  readonly import_errors: Row[];
+}
+
+export function noHistory(): FakeHistory {
+  return {
+    task_instances: [],
+    tries: [],
+    xcoms: [],
+    aliases: [],
+    queued: [],
+    dag_versions: [],
+    backfills: [],
+    event_logs: [],
+    import_errors: [],
+  };
+}
+
+/** Undefined: such a route is not here. */
+export function historyRoute(
+  api: Api,
+  request: FakeRequest,
+  parts: readonly string[],
+): FakeAnswer | undefined {
+  const { method, path, query } = request;
+  const { history, dag_runs: runs } = api.rows;
+  const some = (name: string, rows: readonly Row[]): FakeAnswer => list(api, request, name, rows);
+  if (path === '/dags/~/dagRuns/~/taskInstances/list' && method === 'POST') return taskBatch(api, request);
+  if (method !== 'GET') return undefined;
+  if (path === '/dags/~/dagRuns') {
+    const since = query.get('updated_at_gte');
+    return some(
+      'dag_runs',
+      runs.filter((run) => since === null || (typeof run.updated_at === 'string' && run.updated_at >= since)),
+    );
+  }
+  if (path === '/eventLogs') return some('event_logs', history.event_logs);
+  if (path === '/importErrors') return some('import_errors', history.import_errors);
+  if (path === '/assets/aliases') return some('asset_aliases', history.aliases);
+  if (path === '/dags/~/dagVersions') return some('dag_versions', history.dag_versions);
+  if (path === '/backfills') {
+    return some(
+      'backfills',
+      history.backfills.filter((row) => row.dag_id === query.get('dag_id')),
+    );
+  }
+  if (parts[2] === 'queuedEvents' || parts[3] === 'queuedEvent') return queued(api, request, parts);
+  if (parts[2] === 'dagRuns' && parts[4] === 'taskInstances') return ofTasks(api, request, parts);
+  return undefined;
+}
+
+function taskBatch({ rows, pageCap, v1 }: Api, { body }: FakeRequest): FakeAnswer {
+  const form = body as {
+    dag_ids?: string[];
+    dag_run_ids?: string[];
+    page_offset?: number;
+    page_limit?: number;
+  };
+  const found = rows.history.task_instances.filter(
+    (task) =>
+      (form.dag_ids?.includes(String(task.dag_id)) ?? true) &&
+      (form.dag_run_ids?.includes(String(task.dag_run_id)) ?? true),
+  );
+  // 2.8 and older know no pages here.
+  return page(
+    'task_instances',
+    found,
+    form.page_offset ?? 0,
+    v1 ? 1e9 : (form.page_limit ?? 100),
+    v1 ? 1e9 : pageCap,
+  );
+}
+
+function queued({ rows }: Api, { path }: FakeRequest, parts: readonly string[]): FakeAnswer {
+  const own = rows.history.queued.filter(
+    (row) => (path.startsWith('/dags/') ? row.dag_id : String(row.asset_id)) === parts[1],
+  );
+  if (own.length === 0) return refusal(404, 'Queue event was not found');
+  return { status: 200, body: { queued_events: own, total_entries: own.length } };
+}
+
+/** /dags/{dag}/dagRuns/{run}/taskInstances[/{task}[/{map}][/tries]] and …/{task}/xcomEntries[/{key}] */
+function ofTasks(api: Api, request: FakeRequest, parts: readonly string[]): FakeAnswer | undefined {
+  const { history } = api.rows;
+  const [, dag, , run, , task, ...rest] = parts;
+  const isOne = (row: Row): boolean =>
+    [
+      [dag, row.dag_id],
+      [run, row.dag_run_id ?? row.run_id],
+      [task ?? '~', row.task_id],
+    ].every(([asked, has]) => asked === '~' || asked === has);
+  if (task === undefined) return list(api, request, 'task_instances', history.task_instances.filter(isOne));
+  const [kind, key] = rest;
+  if (kind === 'xcomEntries' && key === undefined) {
+    const rows = history.xcoms.filter(isOne).map((row) => ({ ...row, value: undefined }));
+    return list(api, request, 'xcom_entries', rows);
+  }
+  if (kind === 'xcomEntries') {
+    const asked = Number(request.query.get('map_index') ?? -1);
+    const found = history.xcoms.find(
+      (row) => isOne(row) && row.key === key && (row.map_index ?? -1) === asked,
+    );
+    return found === undefined ? refusal(404, 'XCom was not found') : { status: 200, body: found };
+  }
+  if (rest.at(-1) !== 'tries') return undefined;
+  const mapIndex = rest.length === 2 ? Number(kind) : -1;
+  const of = (rows: readonly Row[]): readonly Row[] =>
+    rows.filter((row) => isOne(row) && (row.map_index ?? -1) === mapIndex);
+  const all = [...of(history.tries), ...of(history.task_instances)];
+  return { status: 200, body: { task_instances: all, total_entries: all.length } };
+}
