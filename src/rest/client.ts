@@ -27,6 +27,8 @@ export interface RequestOptions {
   readonly signal?: AbortSignal | undefined;
   /** Fewer tries than usual, for whoever knows a better way than the same request once more. */
   readonly attempts?: number;
+  /** The same, for some errors alone. */
+  readonly final?: (error: RestError) => boolean;
 }
 
 /** A conversation with one Airflow whose version is known. */
@@ -55,7 +57,12 @@ export async function openClient(options: ClientOptions): Promise<RestClient> {
   const sendTo = async (
     api: ApiVersion,
     request: RestRequest,
-    { signal = options.signal, attempts, anonymous }: RequestOptions & { readonly anonymous?: boolean } = {},
+    {
+      signal = options.signal,
+      attempts,
+      final,
+      anonymous,
+    }: RequestOptions & { readonly anonymous?: boolean } = {},
   ): Promise<RestAnswer> => {
     const policy = options.retry ?? (contacted ? RETRY : RETRY_FIRST);
     const answer = await retrying(
@@ -68,6 +75,7 @@ export async function openClient(options: ClientOptions): Promise<RestClient> {
         policy:
           attempts === undefined ? policy : { ...policy, attempts: Math.min(attempts, policy.attempts) },
         repeatable: isRepeatable(request),
+        ...(final === undefined ? {} : { final }),
         signal,
         ...(random === undefined ? {} : { random }),
         // Whoever wants fewer tries goes on by another way: nobody need hear of it.

@@ -135,6 +135,7 @@ export const V1_TABLES: readonly TableEntry[] = [
       'key text',
       'timestamp timestamptz',
       'value_text text value',
+      'unreadable text',
     ],
     notGiven: [{ columns: ['value'], reason: 'the API gives its text alone (value_text)' }],
   },

@@ -23,8 +23,8 @@ export interface RestTable {
 }
 
 /**
- * Of variables and connections: the names of secrets that the backup does not have, with commas between them. Such a row
- * is not the whole one, and nothing that writes settings may take it for one.
+ * Of variables and connections: the names of secrets that the backup does not have, with commas between them. Of XComs:
+ * the value. Such a row is not the whole one, and nothing that writes it anywhere may take it for one.
  */
 export const UNREADABLE_COLUMN = 'unreadable';
 

@@ -2,8 +2,17 @@ import type { RestClient } from '../../rest/client.ts';
 import type { BackupRequest, BackupResult } from '../api.ts';
 import type { Manifest } from '../manifest.ts';
 
-/** As in BackupRequest, of an Airflow whose API is all that is reached. */
-export interface RestBackupRequest extends Pick<
+/** An Airflow whose API is all that is reached. */
+export interface ApiTarget {
+  /** Connected; the caller closes it. */
+  readonly client: RestClient;
+  /** How the API is reached. */
+  readonly via: 'http' | 'invoke' | 'web';
+}
+
+/** As in BackupRequest. */
+export interface RestBackupRequest
+  extends ApiTarget, Pick<
   BackupRequest,
   | 'tables'
   | 'excludeTables'
@@ -14,12 +23,7 @@ export interface RestBackupRequest extends Pick<
   | 'secrets'
   | 'sealTo'
   | 'dryRun'
-> {
-  /** Connected; the caller closes it. */
-  readonly client: RestClient;
-  /** How the API is reached. */
-  readonly via: 'http' | 'invoke' | 'web';
-}
+> {}
 
 export interface RestBackupResult extends Pick<BackupResult, 'backupId' | 'secrets' | 'debris'> {
   /** Absent after a dry run. */

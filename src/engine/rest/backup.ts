@@ -12,7 +12,7 @@ import { planRestBackup, type PlannedRestBackup } from './plan.ts';
 import { readLists, readPer } from './read-lists.ts';
 import { readRuns, type RunsRead } from './read-runs.ts';
 import type { OpenTable, Reading } from './reading.ts';
-import { openTableWriter } from './table-writer.ts';
+import { createTableWriter } from './table-writer.ts';
 
 /** For taking back the parts of a failed backup; the user waits for it. */
 const REMOVE_TIMEOUT_MS = 10_000;
@@ -77,7 +77,7 @@ async function readAll(
       seal: planned.secrets.seal,
       progress,
     };
-    tables.set(name, { ...table, writer: openTableWriter(ctx, options) });
+    tables.set(name, { ...table, writer: createTableWriter(ctx, options) });
   }
   const reading: Reading = { ctx, client, gaps: planned.gaps, tables };
   try {

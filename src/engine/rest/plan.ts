@@ -69,7 +69,10 @@ export async function planRestBackup(
 const TASKS = '/dags/~/dagRuns/~/taskInstances';
 
 /** Null: only reading tells. */
-async function countRows(client: RestClient, read: PlannedTable['table']['read']): Promise<number | null> {
+export async function countRows(
+  client: RestClient,
+  read: PlannedTable['table']['read'],
+): Promise<number | null> {
   const { lists } = client.dialect;
   const path = {
     list: read.by === 'list' ? lists[read.list]?.path : undefined,

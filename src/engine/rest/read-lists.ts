@@ -2,8 +2,10 @@ import { isRestError } from '../../rest/errors.ts';
 import { fits } from '../../rest/one.ts';
 import { pages, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
+import { sendUnlessBroken } from '../../rest/unless-broken.ts';
 import type { RestListName } from '../../versions/rest.ts';
-import { listOf, together, TOO_LONG, writeRecords, type OpenTable, type Reading } from './reading.ts';
+import { LOST_FIELD } from './tables.ts';
+import { FAILS, listOf, together, TOO_LONG, writeRecords, type OpenTable, type Reading } from './reading.ts';
 
 /** Tables that tell of what happened, and that not every role may read. */
 const MAY_BE_CLOSED: readonly string[] = ['log', 'import_error', 'dag_version', 'backfill'];
@@ -33,6 +35,7 @@ export async function readLists(reading: Reading): Promise<SeenInLists> {
         }
       }
     });
+    await table.writer.end();
   }
   return { awaitedAssets, waitingDags: [...waitingDags] };
 }
@@ -84,10 +87,6 @@ async function unlessClosed(reading: Reading, name: string, work: () => Promise<
   }
 }
 
-/** A server that fails at a record fails at it again. */
-const ATTEMPTS = 2;
-const FAILS = 'the API fails at this one (500): its Fernet key may not read it';
-
 /** Fields that only the single record has. */
 async function withDetails(
   reading: Reading,
@@ -100,21 +99,19 @@ async function withDetails(
   return together(rows, async (row) => {
     const name = String(row[list.key[0] ?? '']);
     const path = restPath(`${list.path}/{name}`, { name });
-    if (!fits(reading.client, path)) {
-      for (const column of read.details ?? []) {
-        reading.gaps.value(table.name, column, name, TOO_LONG);
-      }
-      return row;
-    }
+    const lost = (reason: string): Row => {
+      for (const column of read.details ?? []) reading.gaps.value(table.name, column, name, reason);
+      return { ...row, [LOST_FIELD]: read.details };
+    };
+    if (!fits(reading.client, path)) return lost(TOO_LONG);
     try {
-      const { body } = await reading.client.send({ method: 'GET', path }, { attempts: ATTEMPTS });
+      const answer = await sendUnlessBroken(reading.client, { method: 'GET', path });
+      if (answer === undefined) return lost(FAILS);
+      const { body } = answer;
       return { ...row, ...(typeof body === 'object' && body !== null ? body : {}) };
     } catch (thrown) {
-      // Deleted since the list; or a secret that the server's Fernet key does not read.
-      if (isRestError(thrown, 404)) return row;
-      if (!isRestError(thrown, 500)) throw thrown;
-      for (const column of read.details ?? []) reading.gaps.value(table.name, column, name, FAILS);
-      return row;
+      if (isRestError(thrown, 404)) return lost('it was deleted while it was read');
+      throw thrown;
     }
   });
 }

@@ -69,7 +69,7 @@ async function readEnded(reading: Reading, index: RunIndex, tally: Tally): Promi
     for (const run of ended) tally.add(run, []);
     await write(reading, 'dag_run', ended);
     if (!tables.has('task_instance') && !tables.has('task_instance_history')) continue;
-    const tasks = await readTasks(client, ended.map(keyOfRun));
+    const tasks = await readTasks(reading, ended.map(keyOfRun));
     await write(reading, 'task_instance', tasks);
     if (tables.has('task_instance_history')) {
       await write(reading, 'task_instance_history', await triesOf(reading, tasks));

@@ -12,6 +12,9 @@ export const SECRET_FLAGS: Readonly<Record<string, Readonly<Record<string, strin
   connection: { password: 'is_encrypted', extra: 'is_extra_encrypted' },
 };
 
+/** Of a record whose secrets were asked for and did not come: their columns. No field of the API is called so. */
+export const LOST_FIELD = 'lifeboat_lost';
+
 export interface PlannedTable {
   readonly table: RestTable;
   readonly columns: readonly StoredColumn[];
@@ -69,7 +72,11 @@ export function planTable(table: RestTable, secrets: RestSecrets, gaps: Gaps): P
         if (flag !== undefined && token !== undefined) row[flag] = 't';
       }
       for (const column of masked) gaps.value(table.name, column, rowName(table, row), MASKED);
-      if (flags !== undefined) row[UNREADABLE_COLUMN] = [...never, ...masked].join(',') || null;
+      if (flags !== undefined) {
+        const lost = (record[LOST_FIELD] as readonly string[] | undefined) ?? [];
+        const lacking = new Set([...never, ...masked, ...lost.filter((name) => name in flags)]);
+        row[UNREADABLE_COLUMN] = [...lacking].join(',') || null;
+      }
       return row;
     },
   };
