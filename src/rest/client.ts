@@ -41,6 +41,8 @@ export interface RestClient {
   readonly limits: TransportLimits;
   /** Requests that left, tries and sign-ins included. */
   requests(): number;
+  /** Bytes of the answers that came, as they were received. */
+  receivedBytes(): number;
   offers(feature: RestFeature): boolean;
   /** Paced, retried, and an answer below 400; everything else is thrown as a RestError. */
   send(request: RestRequest, options?: RequestOptions): Promise<RestAnswer>;
@@ -53,6 +55,7 @@ export async function openClient(options: ClientOptions): Promise<RestClient> {
   const pace = createPace(transport.limits);
   let contacted = false;
   let requests = 0;
+  let receivedBytes = 0;
 
   const sendTo = async (
     api: ApiVersion,
@@ -83,6 +86,7 @@ export async function openClient(options: ClientOptions): Promise<RestClient> {
       },
     );
     contacted = true;
+    receivedBytes += answer.bytes;
     return answer;
   };
 
@@ -104,6 +108,7 @@ export async function openClient(options: ClientOptions): Promise<RestClient> {
     dialect,
     limits: transport.limits,
     requests: () => requests,
+    receivedBytes: () => receivedBytes,
     offers: (feature) => offersFeature(dialect, airflow, feature),
     send: (request, requestOptions) => sendTo(dialect.api, request, requestOptions),
     close: () => {

@@ -147,7 +147,7 @@ function backupText(result: BackupResult | RestBackupResult, style: Style): stri
   const { totals } = manifest;
   const rate =
     'requests' in result
-      ? `, with ${counted(result.requests, 'request')}`
+      ? `, with ${counted(result.requests, 'request')} and ${bytes(result.receivedBytes)} received`
       : result.maxRate === null
         ? ''
         : `, at most ${bytes(result.maxRate)} a second`;

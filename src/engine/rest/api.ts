@@ -29,4 +29,6 @@ export interface RestBackupResult extends Pick<BackupResult, 'backupId' | 'secre
   /** Absent after a dry run. */
   readonly manifest?: Manifest;
   readonly requests: number;
+  /** Bytes of the API's answers. */
+  readonly receivedBytes: number;
 }

@@ -35,13 +35,17 @@ export async function backupThroughRest(
   const planned = await planRestBackup(ctx, request, backupId, gaps);
   ctx.report({ event: 'plan', plan: planned.plan });
   const said = { backupId, secrets: planned.secrets.plan, debris };
-  const requests = (): number => request.client.requests();
-  if (request.dryRun) return { ...said, requests: requests() };
+  const { client } = request;
+  const traffic = (): Pick<RestBackupResult, 'requests' | 'receivedBytes'> => ({
+    requests: client.requests(),
+    receivedBytes: client.receivedBytes(),
+  });
+  if (request.dryRun) return { ...said, ...traffic() };
   for (const warning of planned.plan.warnings) ctx.report({ event: 'warning', ...warning });
   try {
     const { tables, runs } = await readAll(ctx, request, planned, { backupId, started });
     const manifest = await publish(ctx, request, planned, { backupId, started, tables, runs });
-    return { ...said, manifest, requests: requests() };
+    return { ...said, manifest, ...traffic() };
   } catch (error) {
     await removeRemains(ctx, request, planned, backupId);
     throw error;
