@@ -1,3 +1,5 @@
+import { readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { afterEach, describe, expect, test } from 'vitest';
 import { diff } from '../../src/engine/diff/diff.ts';
@@ -240,6 +242,13 @@ test('a table of the past that these credentials may not read is left out with a
   expect(world.events).toContainEqual(expect.objectContaining({ code: 'rest-closed' }));
 });
 
+test('of XComs those of unfinished runs alone, if it is said so; the others are counted', async () => {
+  await start('3.2.1');
+  const manifest = await backUp({ xcoms: 'unfinished' });
+  expect((await rowsOf(manifest, 'xcom')).map(({ run_id: id }) => id)).toEqual(['manual__unfinished']);
+  expect(manifest.leftOut).toContainEqual(expect.objectContaining({ table: 'xcom', rows: 3 }));
+});
+
 test('two backups are compared by what they hold', async () => {
   await start('3.2.1');
   const first = await backUp();
@@ -282,3 +291,57 @@ test('v1: runs of XComs are found by their dates, and no connection is whole', a
   ]);
   expect(manifest.tables.map(({ name }) => name)).not.toContain('task_instance_history');
 });
+
+describe('what the API shows now', () => {
+  test('is compared with a backup, and left nowhere', async () => {
+    await start('3.2.1');
+    const { backupId } = await backUp();
+    const { client, ctx } = world;
+    const compare = (tables?: readonly string[]): ReturnType<typeof diff> =>
+      diff(ctx, {
+        backup: backupId,
+        other: { client, via: 'http' },
+        fernetKeys: [KEY],
+        ...(tables === undefined ? {} : { tables }),
+      });
+    const before = folders();
+    expect(await compare()).toMatchObject({ different: false, notCompared: [] });
+    Object.assign(world.fake.rows.variables[0] ?? {}, { value: 'new' });
+    world.fake.rows.variables.splice(3, 1);
+    const { tables } = await compare(['variable']);
+    expect(tables).toMatchObject([{ table: 'variable', missing: 1, changed: 1, notComparable: 0 }]);
+    expect(folders()).toEqual(before);
+  });
+
+  test('what is masked now was not changed: it cannot be compared', async () => {
+    await start('3.2.1');
+    const { backupId } = await backUp();
+    Object.assign(world.fake.rows.variables[0] ?? {}, { value: '***' });
+    const other = { client: world.client, via: 'http' } as const;
+    const { tables } = await diff(world.ctx, { backup: backupId, other, fernetKeys: [KEY] });
+    expect(tables.filter((one) => one.notComparable + one.changed > 0)).toMatchObject([
+      { table: 'variable', changed: 0, notComparable: 1, examples: { notComparable: ['plain'] } },
+    ]);
+  });
+
+  test('is counted against a backup; what the API does not count is said', async () => {
+    await start('3.2.1');
+    await backUp();
+    const count = async (): Promise<unknown> => {
+      const { differences } = await verify(world.ctx, {
+        backup: 'latest',
+        environment: { client: world.client, via: 'http' },
+      });
+      return differences;
+    };
+    expect(await count()).toEqual([]);
+    expect(world.events).toContainEqual(
+      expect.objectContaining({ message: expect.stringContaining('task_instance_history') as string }),
+    );
+    world.fake.rows.dag_runs.splice(1, 1);
+    expect(await count()).toEqual([{ table: 'dag_run', backup: 3, database: 2 }]);
+  });
+});
+
+const folders = (): readonly string[] =>
+  readdirSync(tmpdir()).filter((name) => name.startsWith('lifeboat-diff-'));

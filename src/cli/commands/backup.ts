@@ -1,5 +1,5 @@
 import type { BackupRequest, BackupResult } from '../../engine/api.ts';
-import type { RestBackupResult } from '../../engine/rest/api.ts';
+import type { RestBackupResult, XcomChoice } from '../../engine/rest/api.ts';
 import type { SecretsMode } from '../../engine/manifest.ts';
 import { LifeboatError } from '../../errors.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
@@ -41,6 +41,14 @@ export const backupCommand: Command = {
       group: GROUP,
       describe:
         'Read at most so much a second from the server, over all connections and before compression, such as 50MB/s or 500kB/s',
+    },
+    {
+      name: 'xcoms',
+      kind: 'text',
+      group: GROUP,
+      choices: ['all', 'unfinished'],
+      describe:
+        'Through the REST API, where each value is a request: the XComs of all runs, or of unfinished ones alone; default all',
     },
     { name: 'label', kind: 'text', group: GROUP, describe: 'A note for list and show' },
     {
@@ -95,14 +103,22 @@ async function runThroughRest(input: CommandInput): Promise<Outcome> {
   const settings = await storedSettings(input);
   const { backupThroughRest } = await import('../../engine/rest/backup.ts');
   const keys = { fernetKeys: resolveFernetKeys(host.env), fernetKeysLent: fernetKeysAreLent(host.env) };
+  // readText let nothing through but the flag's choices.
+  const chosen = args.text('xcoms') as XcomChoice | undefined;
+  const xcoms = chosen === undefined ? {} : { xcoms: chosen };
   const result = await withRest(input, (client, via) =>
-    withEngine(input, (ctx) => backupThroughRest(ctx, { ...settings, ...keys, client, via })),
+    withEngine(input, (ctx) => backupThroughRest(ctx, { ...settings, ...keys, ...xcoms, client, via })),
   );
   return { ending: 'done', result: { ...result }, text: (style) => backupText(result, style) };
 }
 
 async function backupRequest(input: CommandInput): Promise<BackupRequest> {
   const { args } = input;
+  if (args.given('xcoms')) {
+    throw new LifeboatError('usage', '--xcoms is for backups through the REST API.', {
+      next: 'Leave it out, or leave out all XComs with --exclude-tables xcom.',
+    });
+  }
   const { parseRate } = await import('../../config.ts');
   const maxRate = args.text('max-rate');
   return {

@@ -23,7 +23,12 @@ export interface RestBackupRequest
   | 'secrets'
   | 'sealTo'
   | 'dryRun'
-> {}
+> {
+  /** Each value is a request of its own; those of unfinished runs are what these need to go on. All when absent. */
+  readonly xcoms?: XcomChoice;
+}
+
+export type XcomChoice = 'all' | 'unfinished';
 
 export interface RestBackupResult extends Pick<BackupResult, 'backupId' | 'secrets' | 'debris'> {
   /** Absent after a dry run. */

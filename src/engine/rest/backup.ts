@@ -87,11 +87,16 @@ async function readAll(
   try {
     const seen = await readLists(reading);
     await readPer(reading, 'perAsset', () => seen.awaitedAssets);
-    const runs = tables.has('dag_run') ? await readRuns(reading, started) : undefined;
+    const all = request.xcoms !== 'unfinished';
+    const runs = tables.has('dag_run') ? await readRuns(reading, started, all) : undefined;
     await readPer(reading, 'perDag', (list) =>
       list === 'backfills' ? (runs?.backfilled ?? []) : seen.waitingDags,
     );
     const done = await Promise.all([...tables.values()].map(({ writer }) => writer.end()));
+    const read = done.find(({ name }) => name === 'xcom')?.rows;
+    if (!all && read !== undefined && planned.xcoms !== null && planned.xcoms > read) {
+      planned.gaps.rows('xcom', planned.xcoms - read, 'of runs that have ended, not chosen (--xcoms)');
+    }
     progress.end();
     return { tables: done, runs };
   } catch (error) {

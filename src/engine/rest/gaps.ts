@@ -7,6 +7,8 @@ export interface Gaps {
   whole(table: string, reason: string, columns?: readonly string[]): void;
   /** One value of one row. */
   value(table: string, column: string, row: string, reason: string): void;
+  /** Rows of which only the number is known. */
+  rows(table: string, rows: number, reason: string): void;
   /** A row that is not there at all. */
   row(table: string, row: string, reason: string): void;
   list(): readonly LeftOut[];
@@ -45,6 +47,9 @@ export function createGaps(): Gaps {
   return {
     whole: (table, reason, columns) => {
       whole.push({ table, ...(columns === undefined ? {} : { columns }), reason });
+    },
+    rows: (table, rows, reason) => {
+      whole.push({ table, rows, reason });
     },
     value: (table, column, row, reason) => {
       add({ table, columns: [column], reason }, row);

@@ -15,6 +15,8 @@ export interface PlannedRestBackup {
   readonly gaps: Gaps;
   /** As far as the API counts them. */
   readonly totalRows: number;
+  /** Those that the API has, whether they are read or not; null: not counted. */
+  readonly xcoms: number | null;
   readonly plan: RestBackupPlan;
 }
 
@@ -44,15 +46,19 @@ export async function planRestBackup(
       );
     }
   }
-  const counted = await together(tables, async ({ table }) => ({
+  const found = await together(tables, async ({ table }) => ({
     table: table.name,
     rows: await countRows(client, table.read),
   }));
+  // How many of them are of unfinished runs, only reading tells.
+  const some = request.xcoms === 'unfinished';
+  const counted = found.map((one) => (some && one.table === 'xcom' ? { ...one, rows: null } : one));
   return {
     tables,
     secrets,
     gaps,
     totalRows: counted.reduce((sum, { rows }) => sum + (rows ?? 0), 0),
+    xcoms: found.find(({ table }) => table === 'xcom')?.rows ?? null,
     plan: {
       kind: 'rest-backup',
       backupId,
