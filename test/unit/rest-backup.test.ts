@@ -1,7 +1,8 @@
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { generateX25519Identity, identityToRecipient } from 'age-encryption';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { diff } from '../../src/engine/diff/diff.ts';
 import { databaseSource, storedTable } from '../../src/engine/manifest.ts';
 import { verify } from '../../src/engine/verify.ts';
@@ -294,6 +295,8 @@ test('v1: runs of XComs are found by their dates, and no connection is whole', a
 
 describe('what the API shows now', () => {
   test('is compared with a backup, and left nowhere', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'lifeboat-rest-diff-'));
+    vi.stubEnv('TMPDIR', folder);
     await start('3.2.1');
     const { backupId } = await backUp();
     const { client, ctx } = world;
@@ -304,13 +307,14 @@ describe('what the API shows now', () => {
         fernetKeys: [KEY],
         ...(tables === undefined ? {} : { tables }),
       });
-    const before = folders();
     expect(await compare()).toMatchObject({ different: false, notCompared: [] });
     Object.assign(world.fake.rows.variables[0] ?? {}, { value: 'new' });
     world.fake.rows.variables.splice(3, 1);
     const { tables } = await compare(['variable']);
     expect(tables).toMatchObject([{ table: 'variable', missing: 1, changed: 1, notComparable: 0 }]);
-    expect(folders()).toEqual(before);
+    expect(readdirSync(folder)).toEqual([]);
+    vi.unstubAllEnvs();
+    rmSync(folder, { recursive: true });
   });
 
   test('what is masked now was not changed: it cannot be compared', async () => {
@@ -342,6 +346,3 @@ describe('what the API shows now', () => {
     expect(await count()).toEqual([{ table: 'dag_run', backup: 3, database: 2 }]);
   });
 });
-
-const folders = (): readonly string[] =>
-  readdirSync(tmpdir()).filter((name) => name.startsWith('lifeboat-diff-'));
