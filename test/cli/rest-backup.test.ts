@@ -95,6 +95,35 @@ describe('a backup through the REST API', () => {
     expect(stderr).toContain('--jobs is for backups of a database');
   });
 
+  test('XComs of unfinished runs alone; of a database there is no such choice', async () => {
+    const { code, stdout } = await lifeboat(`backup --airflow ${fake.url} --xcoms unfinished`);
+    expect(code).toBe(0);
+    expect(flat((await lifeboat('show latest')).stdout)).toContain(
+      'xcom (3 rows): of runs that have ended, not chosen (--xcoms)',
+    );
+    expect(stdout).toMatch(/with \d+ requests and [\d.]+ [KM]?B received/);
+    const url = 'postgresql://nobody@127.0.0.1:1/airflow';
+    expect((await lifeboat(`backup --airflow ${url} --xcoms all`)).code).toBe(2);
+  });
+
+  test('diff and verify compare a backup with what the API gives now', async () => {
+    const key = { LIFEBOAT_FERNET_KEY: KEY };
+    await lifeboat(`backup --airflow ${fake.url}`, key);
+    expect(await lifeboat(`diff latest --airflow ${fake.url}`, key)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^Equal: backup \S+ and 127\.0\.0\.1:\d+,/) as string,
+    });
+    expect((await lifeboat(`verify latest --airflow ${fake.url}`)).code).toBe(0);
+    const [first] = fake.rows.variables.splice(0, 1);
+    const changed = await lifeboat(`diff latest --airflow ${fake.url} --json`, key);
+    expect(changed.code).toBe(3);
+    const { summary } = checkedLines(changed);
+    expect(summary).toMatchObject({ different: true });
+    const counted = await lifeboat(`verify latest --airflow ${fake.url}`);
+    expect([counted.code, flat(counted.stdout)]).toEqual([3, expect.stringContaining('variable 4 3')]);
+    if (first !== undefined) fake.rows.variables.unshift(first);
+  });
+
   test('through InvokeRestApi what lies behind a long path is named', async () => {
     const { code, stdout } = await lifeboat('backup --airflow mwaa://prod?region=eu-west-1 --json', {
       ...mwaa.env,
