@@ -1,6 +1,7 @@
 import type { RestClient } from '../../rest/client.ts';
 import type { BackupRequest, BackupResult } from '../api.ts';
 import type { Manifest } from '../manifest.ts';
+import type { GivenSecrets } from './given.ts';
 
 /** As in BackupRequest, of an Airflow whose API is all that is reached. */
 export interface RestBackupRequest extends Pick<
@@ -19,6 +20,8 @@ export interface RestBackupRequest extends Pick<
   readonly client: RestClient;
   /** How the API is reached. */
   readonly via: 'http' | 'invoke' | 'web';
+  /** Stored where the API masks. */
+  readonly given?: GivenSecrets;
 }
 
 export interface RestBackupResult extends Pick<BackupResult, 'backupId' | 'secrets' | 'debris'> {

@@ -3,7 +3,8 @@ import { fits } from '../../rest/one.ts';
 import { pages, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
 import type { RestListName } from '../../versions/rest.ts';
-import { listOf, together, TOO_LONG, writeRecords, type OpenTable, type Reading } from './reading.ts';
+import type { RestTable } from '../../versions/rest-tables.ts';
+import { listOf, together, TOO_LONG, writeRecords, type Reading } from './reading.ts';
 
 /** Tables that tell of what happened, and that not every role may read. */
 const MAY_BE_CLOSED: readonly string[] = ['log', 'import_error', 'dag_version', 'backfill'];
@@ -24,7 +25,7 @@ export async function readLists(reading: Reading): Promise<SeenInLists> {
     if (read.by !== 'list') continue;
     await unlessClosed(reading, name, async () => {
       for await (const { rows } of pages(reading.client, listOf(reading, read.list, name))) {
-        const records = read.details === undefined ? rows : await withDetails(reading, table, rows);
+        const records = await withDetails(reading, table.table, rows);
         await writeRecords(table, records);
         if (read.list !== 'assets') continue;
         for (const row of rows) {
@@ -89,19 +90,19 @@ const ATTEMPTS = 2;
 const FAILS = 'the API fails at this one (500): its Fernet key may not read it';
 
 /** Fields that only the single record has. */
-async function withDetails(
-  reading: Reading,
-  { table }: OpenTable,
+export async function withDetails(
+  reading: Pick<Reading, 'client' | 'gaps'>,
+  table: RestTable,
   rows: readonly Row[],
 ): Promise<readonly Row[]> {
   const { read } = table;
-  if (read.by !== 'list') return rows;
+  if (read.by !== 'list' || read.details === undefined) return rows;
   const list = listOf(reading, read.list, table.name);
   return together(rows, async (row) => {
     const name = String(row[list.key[0] ?? '']);
     const path = restPath(`${list.path}/{name}`, { name });
     if (!fits(reading.client, path)) {
-      for (const column of read.details ?? []) {
+      for (const column of read.details) {
         reading.gaps.value(table.name, column, name, TOO_LONG);
       }
       return row;
@@ -113,7 +114,7 @@ async function withDetails(
       // Deleted since the list; or a secret that the server's Fernet key does not read.
       if (isRestError(thrown, 404)) return row;
       if (!isRestError(thrown, 500)) throw thrown;
-      for (const column of read.details ?? []) reading.gaps.value(table.name, column, name, FAILS);
+      for (const column of read.details) reading.gaps.value(table.name, column, name, FAILS);
       return row;
     }
   });
