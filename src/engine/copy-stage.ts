@@ -2,6 +2,7 @@ import { quoteIdent } from '../db/introspect.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import { isSkipped } from './load-context.ts';
 import type { LoadContext } from './load-context.ts';
+import { storedTable } from './manifest.ts';
 import type { ManifestTable } from './manifest.ts';
 import { loadParts } from './part-reader.ts';
 import { wholeTable } from './sealed/fields.ts';
@@ -13,7 +14,7 @@ export async function copyToStage(
   table: ResolvedTable,
   condition = 'true',
 ): Promise<void> {
-  const found = load.manifest.tables.find(({ name }) => name === table.name);
+  const found = storedTable(load.manifest, table.name);
   if (!found) return;
   const stored = unsealed(load, table) ? wholeTable(found) : found;
   await createStage(load.client, load.state.live.schema, table.name, stored.columns, table.added);
@@ -39,7 +40,7 @@ export async function copyInto(
   const onBytes = (bytes: number): void => {
     load.progress.add(table.name, 0, bytes);
   };
-  const found = load.manifest.tables.find(({ name }) => name === table.name) ?? stored;
+  const found = storedTable(load.manifest, table.name) ?? stored;
   await loadParts(load.ctx, load.client, sql, found, onBytes, {
     someRows: where !== '',
     ...(load.unsealing && unsealed(load, table) ? { unsealing: load.unsealing } : {}),

@@ -2,7 +2,8 @@ import type { RestDialect } from '../versions/rest.ts';
 import { offers as offersFeature, restDialect, type RestFeature } from '../versions/rest.ts';
 import { isRestError, RestError } from './errors.ts';
 import { createPace } from './pace.ts';
-import { RETRY, RETRY_FIRST, retrying, type RestRetryPolicy } from './retry.ts';
+import type { RetryPolicy } from '../retry.ts';
+import { RETRY, RETRY_FIRST, retrying } from './retry.ts';
 import {
   type ApiVersion,
   isRepeatable,
@@ -15,7 +16,7 @@ import {
 export interface ClientOptions {
   readonly transport: Transport;
   readonly signal?: AbortSignal | undefined;
-  readonly retry?: RestRetryPolicy;
+  readonly retry?: RetryPolicy;
   /** Between 0 and 1; tests pass a constant. */
   readonly random?: () => number;
   /** Told before each pause: a server that is restarted must not look like a program that hangs. */

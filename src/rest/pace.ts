@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { pauseFor } from '../retry.ts';
 import { interruption } from './errors.ts';
 import type { TransportLimits } from './transport.ts';
 
@@ -47,9 +47,7 @@ export function createPace(
     const start = Math.max(now, nextStart);
     nextStart = start + apart;
     if (start <= now) return;
-    await sleep(start - now, undefined, signal === undefined ? {} : { signal }).catch((thrown: unknown) => {
-      throw signal?.aborted === true ? interruption(signal) : thrown;
-    });
+    await pauseFor(start - now, signal, interruption);
   };
 
   return {

@@ -1,6 +1,7 @@
 import { S3Client } from '@aws-sdk/client-s3';
 import { LifeboatError, toError } from '../errors.ts';
-import { retrying, type RetryPolicy } from './retry.ts';
+import type { RetryPolicy } from '../retry.ts';
+import { retrying } from './retry.ts';
 import { s3Error, type S3Place, type S3Request } from './s3-errors.ts';
 
 /** Milliseconds. A dead endpoint must be an error within 30 s, the second attempt of a silent one included. */

@@ -4,17 +4,17 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { LifeboatError } from '../../src/errors.ts';
 import { openClient, type RestClient } from '../../src/rest/client.ts';
 import type { RestCredentials } from '../../src/rest/auth.ts';
-import { RestError } from '../../src/rest/errors.ts';
 import { createHttpTransport } from '../../src/rest/http.ts';
-import type { RestRetryPolicy } from '../../src/rest/retry.ts';
+import type { RetryPolicy } from '../../src/retry.ts';
 import {
   FAKE_USER,
   type FakeAirflowApi,
   type FakeApiOptions,
   startFakeAirflowApi,
 } from '../helpers/fake-airflow-api.ts';
+import { restErrorOf } from '../helpers/rest-error.ts';
 
-const QUICK: RestRetryPolicy = { attempts: 4, baseDelay: 1, maxDelay: 2, window: 10_000 };
+const QUICK: RetryPolicy = { attempts: 4, baseDelay: 1, maxDelay: 2, window: 10_000 };
 const PASSWORD: RestCredentials = { kind: 'password', ...FAKE_USER };
 
 const cleanups: (() => Promise<void> | void)[] = [];
@@ -48,15 +48,6 @@ async function open(url: string, options: Opening = {}): Promise<RestClient> {
   return openClient({ transport, retry: QUICK, ...(signal === undefined ? {} : { signal }) });
 }
 
-const errorOf = async (work: Promise<unknown>): Promise<RestError> => {
-  const thrown: unknown = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (thrown instanceof RestError) return thrown;
-  throw new Error(`no RestError: ${String(thrown)}`);
-};
-
 describe('finding out what answers', () => {
   test.each([
     ['2.8.1', 'v1', 0],
@@ -85,7 +76,7 @@ describe('finding out what answers', () => {
 
   test('a version that nobody knows is unsupported (13), not tried', async () => {
     const fake = await start({ version: '4.1.0' });
-    const error = await errorOf(open(fake.url));
+    const error = await restErrorOf(open(fake.url));
     expect(error).toMatchObject({ kind: 'unsupported', code: 'not-offered' });
     expect(error.message).toContain('Airflow 4.1.0');
   });
@@ -97,14 +88,14 @@ describe('finding out what answers', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     cleanups.push(() => void server.close());
     const { port } = server.address() as AddressInfo;
-    expect(await errorOf(open(`http://127.0.0.1:${port}`))).toMatchObject({ code: 'not-airflow' });
+    expect(await restErrorOf(open(`http://127.0.0.1:${port}`))).toMatchObject({ code: 'not-airflow' });
   });
 
   test('a closed port is an error soon', async () => {
     const fake = await start();
     await fake.close();
     cleanups.length = 0;
-    const error = await errorOf(open(fake.url));
+    const error = await restErrorOf(open(fake.url));
     expect(error).toMatchObject({ code: 'unreachable' });
     expect(error.message).toMatch(/is not reached: the connection was refused/);
   });
@@ -126,7 +117,7 @@ describe('signing in', () => {
     const fake = await start({ version });
     const credentials: RestCredentials = { kind: 'password', user: 'admin', password: 'wrong-hush' };
     const client = await open(fake.url, { credentials });
-    const error = await errorOf(client.send({ method: 'GET', path: '/variables' }));
+    const error = await restErrorOf(client.send({ method: 'GET', path: '/variables' }));
     expect(error.status).toBe(401);
     expect(JSON.stringify([error.message, error.next, error.details])).not.toContain('hush');
   });
@@ -134,7 +125,7 @@ describe('signing in', () => {
   test('a ready token is sent as it is, and not renewed', async () => {
     const fake = await start();
     const client = await open(fake.url, { credentials: { kind: 'token', token: 'ready-made' } });
-    expect(await errorOf(client.send({ method: 'GET', path: '/pools' }))).toMatchObject({ status: 401 });
+    expect(await restErrorOf(client.send({ method: 'GET', path: '/pools' }))).toMatchObject({ status: 401 });
     expect(fake.calls.at(-1)?.headers.authorization).toBe('Bearer ready-made');
     expect(fake.calls.filter(({ path }) => path.includes('/pools'))).toHaveLength(1);
   });
@@ -162,7 +153,7 @@ describe('trying again', () => {
     const fake = await start();
     const client = await open(fake.url);
     fake.faults.push({ path: '/pools', times: 99, kind: { status: 502, body: '<html>Bad Gateway</html>' } });
-    const error = await errorOf(client.send({ method: 'GET', path: '/pools' }));
+    const error = await restErrorOf(client.send({ method: 'GET', path: '/pools' }));
     expect(error).toMatchObject({ status: 502, transient: true });
     expect(error.message).not.toContain('<html>');
     expect(99 - (fake.faults[0]?.times ?? 0)).toBe(QUICK.attempts);
@@ -173,7 +164,9 @@ describe('trying again', () => {
     fake.rows.dags.push({ dag_id: 'etl' });
     const client = await open(fake.url);
     fake.faults.push({ path: '/dagRuns', kind });
-    await errorOf(client.send({ method: 'POST', path: '/dags/etl/dagRuns', body: { logical_date: null } }));
+    await restErrorOf(
+      client.send({ method: 'POST', path: '/dags/etl/dagRuns', body: { logical_date: null } }),
+    );
     expect(fake.calls.filter(({ path }) => path.endsWith('/dagRuns'))).toHaveLength(1);
   });
 
@@ -189,7 +182,7 @@ describe('trying again', () => {
     const fake = await start();
     const client = await open(fake.url);
     fake.faults.push({ path: '/pools', times: 2, kind: { status, body: { detail: 'No.' } } });
-    const error = await errorOf(client.send({ method: 'GET', path: '/pools' }));
+    const error = await restErrorOf(client.send({ method: 'GET', path: '/pools' }));
     expect(error).toMatchObject({ status, transient: false });
     expect(error.message).toMatch(/No\.$/);
     expect(fake.faults).toHaveLength(1);
@@ -199,7 +192,7 @@ describe('trying again', () => {
     const fake = await start();
     const client = await open(fake.url, { silenceMs: 60 });
     fake.faults.push({ path: '/pools', times: 99, kind: 'hang' });
-    const error = await errorOf(client.send({ method: 'GET', path: '/pools' }));
+    const error = await restErrorOf(client.send({ method: 'GET', path: '/pools' }));
     expect(error).toMatchObject({ code: 'no-answer' });
     expect(error.message).toContain('no answer within 0.06 s');
   });
@@ -225,7 +218,7 @@ describe('the words of an error', () => {
     const client = await open(fake.url);
     const detail = [{ type: 'x', loc: ['body', 'value'], msg: 'Input should be a string', input: 'hush' }];
     fake.faults.push({ kind: { status: 422, body: { detail } }, path: '/variables' });
-    const error = await errorOf(client.send({ method: 'POST', path: '/variables', body: {} }));
+    const error = await restErrorOf(client.send({ method: 'POST', path: '/variables', body: {} }));
     expect(error.message).toContain('body.value: Input should be a string');
     const sql = {
       reason: 'Unique constraint violation',
@@ -233,7 +226,7 @@ describe('the words of an error', () => {
       orig_error: 'Key (val)=(hush)',
     };
     fake.faults.push({ kind: { status: 409, body: { detail: sql } }, path: '/variables' });
-    const conflict = await errorOf(client.send({ method: 'POST', path: '/variables', body: {} }));
+    const conflict = await restErrorOf(client.send({ method: 'POST', path: '/variables', body: {} }));
     expect(conflict.message).toContain('Unique constraint violation');
     expect(JSON.stringify([error, conflict, error.message, conflict.message])).not.toContain('hush');
   });
@@ -246,7 +239,7 @@ describe('the words of an error', () => {
       kind: { status: 400, body: { detail: `for ${FAKE_USER.password}` } },
     });
     // The password becomes a secret when it is used.
-    const error = await errorOf(client.send({ method: 'GET', path: '/pools' }));
+    const error = await restErrorOf(client.send({ method: 'GET', path: '/pools' }));
     expect(error.message).toContain('for ***');
   });
 
@@ -255,7 +248,7 @@ describe('the words of an error', () => {
     const client = await open(fake.url);
     const headers = { location: 'https://sso.example.com/login?state=hush' };
     fake.faults.push({ path: '/pools', kind: { status: 302, headers } });
-    const error = await errorOf(client.send({ method: 'GET', path: '/pools' }));
+    const error = await restErrorOf(client.send({ method: 'GET', path: '/pools' }));
     expect(error).toMatchObject({ code: 'not-airflow', status: 302 });
     expect(error.message).toContain('sso.example.com');
     expect(error.message).not.toContain('hush');

@@ -2,11 +2,11 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { parseRestAddress } from '../../src/rest/address.ts';
 import { airflowOf } from '../../src/rest/airflow.ts';
 import type { RestClient } from '../../src/rest/client.ts';
-import { RestError } from '../../src/rest/errors.ts';
 import { openRest } from '../../src/rest/open.ts';
 import { allRows } from '../../src/rest/pages.ts';
 import { FAKE_USER, type FakeAirflowApi, startFakeAirflowApi } from '../helpers/fake-airflow-api.ts';
 import { type FakeMwaa, type FakeMwaaOptions, startFakeMwaa } from '../helpers/fake-mwaa.ts';
+import { restErrorOf } from '../helpers/rest-error.ts';
 import { signatureProblem } from '../helpers/sigv4.ts';
 
 const QUICK = { attempts: 3, baseDelay: 1, maxDelay: 2, window: 10_000 };
@@ -49,15 +49,6 @@ async function world(version: string, options: Partial<FakeMwaaOptions> = {}): P
     },
   };
 }
-
-const errorOf = async (work: Promise<unknown>): Promise<RestError> => {
-  const thrown: unknown = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (thrown instanceof RestError) return thrown;
-  throw new Error(`no RestError: ${String(thrown)}`);
-};
 
 test('the verifier of the tests knows the example of the specification, and a change of it', () => {
   const request = {
@@ -102,7 +93,7 @@ describe.each(['2.8.1', '3.0.6'])('Airflow %s behind InvokeRestApi', (version) =
   test('with the session token of a role, and a name that only MWAA sees', async () => {
     const { open } = await world(version, { sessionToken: 'FwoGZXIvYXdzE+/=', environment: 'My_Env-1' });
     expect((await open('My_Env-1')).airflow).toBe(version);
-    const error = await errorOf(open('other'));
+    const error = await restErrorOf(open('other'));
     expect(error).toMatchObject({ code: 'denied' });
     expect(error.message).toContain('no such environment');
   });
@@ -110,7 +101,7 @@ describe.each(['2.8.1', '3.0.6'])('Airflow %s behind InvokeRestApi', (version) =
   test('an error of Airflow keeps its status and its words', async () => {
     const { open } = await world(version);
     const client = await open();
-    const error = await errorOf(client.send({ method: 'GET', path: '/variables/none' }));
+    const error = await restErrorOf(client.send({ method: 'GET', path: '/variables/none' }));
     expect(error).toMatchObject({ code: 'answer', status: 404, transient: false });
     expect(error.message).toContain('none was not found');
   });
@@ -118,12 +109,12 @@ describe.each(['2.8.1', '3.0.6'])('Airflow %s behind InvokeRestApi', (version) =
   test('a wrong secret key is told', async () => {
     const { open } = await world(version);
     vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'another');
-    expect(await errorOf(open())).toMatchObject({ code: 'denied' });
+    expect(await restErrorOf(open())).toMatchObject({ code: 'denied' });
   });
 
   test('a private web server is told with what to do', async () => {
     const { open } = await world(version, { privateWebServer: true });
-    const error = await errorOf(open());
+    const error = await restErrorOf(open());
     expect(error.message).toContain('within a VPC');
     expect(error.next).toContain('airflow:InvokeRestApi');
   });
@@ -132,7 +123,7 @@ describe.each(['2.8.1', '3.0.6'])('Airflow %s behind InvokeRestApi', (version) =
     const { mwaa, open } = await world(version);
     const client = await open();
     const path = `/variables/${'k'.repeat(60)}`;
-    const error = await errorOf(client.send({ method: 'GET', path }));
+    const error = await restErrorOf(client.send({ method: 'GET', path }));
     expect(error).toMatchObject({ code: 'path-too-long' });
     expect(error.next).toContain('via=web');
     expect(mwaa.invocations).toHaveLength(1);
@@ -152,7 +143,7 @@ describe.each(['2.8.1', '3.0.6'])('Airflow %s behind InvokeRestApi', (version) =
     expect(await airflow.dagRuns.get(dagId, 'r1')).toMatchObject({ state: 'failed' });
     expect(mwaa.invocations.filter(({ refused }) => refused !== undefined)).toEqual([]);
     // What there is no short path for is refused, not sent to another DAG.
-    expect(await errorOf(airflow.dagRuns.trigger(dagId))).toMatchObject({ code: 'path-too-long' });
+    expect(await restErrorOf(airflow.dagRuns.trigger(dagId))).toMatchObject({ code: 'path-too-long' });
   });
 
   test('a pattern that would pause other DAGs too is refused', async () => {
@@ -160,7 +151,7 @@ describe.each(['2.8.1', '3.0.6'])('Airflow %s behind InvokeRestApi', (version) =
     const dagId = 'd'.repeat(100);
     fake.rows.dags.push({ dag_id: dagId, is_paused: false }, { dag_id: `${dagId}_2`, is_paused: false });
     const airflow = airflowOf(await open());
-    expect(await errorOf(airflow.dags.setPaused(dagId, true))).toMatchObject({ code: 'path-too-long' });
+    expect(await restErrorOf(airflow.dags.setPaused(dagId, true))).toMatchObject({ code: 'path-too-long' });
     expect(fake.rows.dags.map((dag) => dag.is_paused)).toEqual([false, false]);
   });
 

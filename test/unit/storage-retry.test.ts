@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { retrying, type RetryPolicy, TransientStorageError } from '../../src/storage/retry.ts';
+import type { RetryPolicy } from '../../src/retry.ts';
+import { retrying, TransientStorageError } from '../../src/storage/retry.ts';
 
 const POLICY: RetryPolicy = { attempts: 4, baseDelay: 10, maxDelay: 25, window: 10_000 };
 const random = (): number => 0;

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vit
 import { ObjectExistsError, ObjectNotFoundError } from '../../src/errors.ts';
 import type { S3Options } from '../../src/storage/options.ts';
 import { probeStorage } from '../../src/storage/probe.ts';
-import type { RetryPolicy } from '../../src/storage/retry.ts';
+import type { RetryPolicy } from '../../src/retry.ts';
 import { createS3Storage } from '../../src/storage/s3.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { chunksOf } from '../helpers/bytes.ts';

@@ -1,4 +1,5 @@
 import type { ResolvedTable } from '../../versions/registry.ts';
+import { storedTable } from '../manifest.ts';
 import type { Manifest } from '../manifest.ts';
 import type { ChosenPart, InFlightPlan, RestorePlanTable } from '../plans.ts';
 import type { ChosenFacts } from './facts.ts';
@@ -14,7 +15,7 @@ export function chosenPart(manifest: Manifest, { choice, dagIds, runs }: ChosenF
     dagIds: dagIds.slice(0, MAX_NAMES),
     dagCount: dagIds.length,
     runs,
-    runsInBackup: manifest.tables.find(({ name }) => name === 'dag_run')?.rows ?? 0,
+    runsInBackup: storedTable(manifest, 'dag_run')?.rows ?? 0,
   };
 }
 
