@@ -2,7 +2,7 @@ import type { EngineContext } from '../../src/engine/api.ts';
 import type { LifeboatEvent } from '../../src/engine/events.ts';
 import { readRows } from '../../src/engine/export/rows.ts';
 import { type Manifest, storedTable } from '../../src/engine/manifest.ts';
-import type { RestBackupRequest } from '../../src/engine/rest/api.ts';
+import type { RestBackupRequest, RestBackupResult } from '../../src/engine/rest/api.ts';
 import { backupThroughRest } from '../../src/engine/rest/backup.ts';
 import { openClient, type RestClient } from '../../src/rest/client.ts';
 import { createHttpTransport } from '../../src/rest/http.ts';
@@ -22,6 +22,8 @@ export interface RestWorld {
   readonly client: RestClient;
   readonly events: LifeboatEvent[];
   readonly ctx: EngineContext;
+  run(more?: Partial<RestBackupRequest>): Promise<RestBackupResult>;
+  /** The same, and it was no dry run. */
   backUp(more?: Partial<RestBackupRequest>): Promise<Manifest>;
   /** Rows by column, as text. */
   rowsOf(manifest: Manifest, table: string): Promise<TextRow[]>;
@@ -47,20 +49,23 @@ export async function startRestWorld(version: string): Promise<RestWorld> {
     }),
     retry: { attempts: 3, baseDelay: 1, maxDelay: 2, window: 10_000 },
   });
+  const run: RestWorld['run'] = (more = {}) =>
+    backupThroughRest(ctx, {
+      client,
+      via: 'http',
+      compression: { codec: 'gzip', level: 1 },
+      fernetKeys: [WORLD_KEY],
+      dryRun: false,
+      ...more,
+    });
   return {
     fake,
     client,
     events,
     ctx,
+    run,
     async backUp(more = {}) {
-      const { manifest } = await backupThroughRest(ctx, {
-        client,
-        via: 'http',
-        compression: { codec: 'gzip', level: 1 },
-        fernetKeys: [WORLD_KEY],
-        dryRun: false,
-        ...more,
-      });
+      const { manifest } = await run(more);
       if (manifest === undefined) throw new Error('there is no manifest');
       return manifest;
     },

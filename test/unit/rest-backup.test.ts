@@ -5,6 +5,7 @@ import { generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { diff } from '../../src/engine/diff/diff.ts';
 import { databaseSource, storedTable } from '../../src/engine/manifest.ts';
+import { parseGivenSecrets } from '../../src/engine/rest/given.ts';
 import { verify } from '../../src/engine/verify.ts';
 import type { FakeApiCall } from '../helpers/fake-airflow-api.ts';
 import { CONF } from '../helpers/fake-airflow-sample.ts';
@@ -156,6 +157,56 @@ describe('secrets of a backup through the API', () => {
     expect(storedTable(manifest, 'connection')?.columns).not.toContain('password');
     const opened = await verify(world.ctx, { backup: 'latest', identities: [identity] });
     expect(opened).toMatchObject({ sealed: 'opened' });
+  });
+});
+
+describe('secrets that the API masks and somebody hands over', () => {
+  const given = parseGivenSecrets(
+    '{"variables": {"api_secret": "s", "plain": "not asked for"}, "connections": {"masked": {"password": "p", "extra": null}}}',
+  );
+
+  test('a dry run names what would have to be handed over', async () => {
+    await start('3.2.1');
+    await world.run({ dryRun: true });
+    const plan = events.find((event) => event.event === 'plan')?.plan;
+    expect(plan).toMatchObject({
+      masked: [
+        { table: 'variable', columns: ['val'], names: ['api_secret', 'partly'] },
+        { table: 'connection', columns: ['password'], names: ['masked'] },
+        { table: 'connection', columns: ['extra'], names: ['masked'] },
+      ],
+    });
+  });
+
+  test('they take the place of what is masked, and of nothing else; what is missing is named', async () => {
+    await start('3.2.1');
+    const manifest = await backUp({ given });
+    const variables = await rowsOf(manifest, 'variable');
+    expect(variables.map(({ val }) => (val === null ? null : clear(val)))).toEqual(['v\n"1"', 's', null, '']);
+    expect(variables.map(({ unreadable }) => unreadable)).toEqual([null, null, 'val', null]);
+    const [, masked] = await rowsOf(manifest, 'connection');
+    expect(clear(masked?.password)).toBe('p');
+    expect(masked).toMatchObject({ extra: null, unreadable: 'extra', is_encrypted: 't' });
+    expect(gaps(manifest, 'variable')).toEqual([['val', 'partly']]);
+    expect(gaps(manifest, 'connection')).toEqual([['extra', 'masked']]);
+    expect(JSON.stringify(manifest.leftOut)).toContain('--secrets-from has no value for it');
+  });
+
+  test('with nobody to seal them for they are refused', async () => {
+    await start('3.2.1');
+    await expect(backUp({ given, fernetKeys: [] })).rejects.toMatchObject({ kind: 'refused' });
+  });
+
+  test('v1: passwords, which it has no field for', async () => {
+    await start('2.8.1');
+    const manifest = await backUp({ given });
+    const [whole, masked] = await rowsOf(manifest, 'connection');
+    expect(clear(masked?.password)).toBe('p');
+    expect(whole).toMatchObject({ password: null, unreadable: 'password' });
+    expect(gaps(manifest, 'connection')).toContainEqual(['password', 'whole']);
+    expect(manifest.leftOut).not.toContainEqual(
+      expect.objectContaining({ table: 'connection', reason: 'the API of Airflow 2 gives no password' }),
+    );
   });
 });
 

@@ -1,6 +1,7 @@
 import type { RestClient } from '../../rest/client.ts';
 import type { BackupRequest, BackupResult } from '../api.ts';
 import type { Manifest } from '../manifest.ts';
+import type { GivenSecrets } from './given.ts';
 
 /** An Airflow whose API is all that is reached. */
 export interface ApiTarget {
@@ -24,6 +25,8 @@ export interface RestBackupRequest
   | 'sealTo'
   | 'dryRun'
 > {
+  /** Stored where the API masks. */
+  readonly given?: GivenSecrets;
   /** Each value is a request of its own; those of unfinished runs are what these need to go on. All when absent. */
   readonly xcoms?: XcomChoice;
 }

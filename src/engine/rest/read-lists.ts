@@ -4,8 +4,9 @@ import { pages, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
 import { sendUnlessBroken } from '../../rest/unless-broken.ts';
 import type { RestListName } from '../../versions/rest.ts';
-import { LOST_FIELD } from './tables.ts';
-import { FAILS, listOf, together, TOO_LONG, writeRecords, type OpenTable, type Reading } from './reading.ts';
+import type { RestTable } from '../../versions/rest-tables.ts';
+import { FAILS, listOf, together, TOO_LONG, writeRecords, type Reading } from './reading.ts';
+import { LOST_FIELD, type LostFields } from './tables.ts';
 
 /** Tables that tell of what happened, and that not every role may read. */
 const MAY_BE_CLOSED: readonly string[] = ['log', 'import_error', 'dag_version', 'backfill'];
@@ -26,7 +27,7 @@ export async function readLists(reading: Reading): Promise<SeenInLists> {
     if (read.by !== 'list') continue;
     await unlessClosed(reading, name, async () => {
       for await (const { rows } of pages(reading.client, listOf(reading, read.list, name))) {
-        const records = read.details === undefined ? rows : await withDetails(reading, table, rows);
+        const records = await withDetails(reading, table.table, rows);
         await writeRecords(table, records);
         if (read.list !== 'assets') continue;
         for (const row of rows) {
@@ -88,20 +89,21 @@ async function unlessClosed(reading: Reading, name: string, work: () => Promise<
 }
 
 /** Fields that only the single record has. */
-async function withDetails(
-  reading: Reading,
-  { table }: OpenTable,
+export async function withDetails(
+  reading: Pick<Reading, 'client' | 'gaps'>,
+  table: RestTable,
   rows: readonly Row[],
 ): Promise<readonly Row[]> {
   const { read } = table;
-  if (read.by !== 'list') return rows;
+  if (read.by !== 'list' || read.details === undefined) return rows;
+  const { details } = read;
   const list = listOf(reading, read.list, table.name);
   return together(rows, async (row) => {
     const name = String(row[list.key[0] ?? '']);
     const path = restPath(`${list.path}/{name}`, { name });
     const lost = (reason: string): Row => {
-      for (const column of read.details ?? []) reading.gaps.value(table.name, column, name, reason);
-      return { ...row, [LOST_FIELD]: read.details };
+      const fields: LostFields = { columns: details, reason };
+      return { ...row, [LOST_FIELD]: fields };
     };
     if (!fits(reading.client, path)) return lost(TOO_LONG);
     try {
