@@ -168,7 +168,7 @@ describe('secrets that the API masks and somebody hands over', () => {
   test('a dry run names what would have to be handed over', async () => {
     await start('3.2.1');
     await world.run({ dryRun: true });
-    const plan = events.find((event) => event.event === 'plan')?.plan;
+    const plan = world.events.find((event) => event.event === 'plan')?.plan;
     expect(plan).toMatchObject({
       masked: [
         { table: 'variable', columns: ['val'], names: ['api_secret', 'partly'] },
