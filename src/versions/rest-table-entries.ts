@@ -52,7 +52,7 @@ export const TRY_COLUMNS: readonly ColumnEntry[] = [
   'queue text',
   'priority_weight integer',
   'operator text',
-  { column: 'custom_operator_name text operator_name', since: '3.0' },
+  { column: 'custom_operator_name text operator_name', since: '3.1' },
   'queued_dttm timestamptz queued_when',
   { column: 'scheduled_dttm timestamptz scheduled_when', since: '3.0' },
   'pid integer',
@@ -106,7 +106,14 @@ export const DAG_OF_PARSER: readonly string[] = (
 export const TASK_GAPS_3: readonly RestGap[] = [
   ...TASK_GAPS,
   {
-    columns: ['trigger_id', 'last_heartbeat_at', 'updated_at', 'context_carrier', 'span_status'],
+    columns: [
+      'trigger_id',
+      'last_heartbeat_at',
+      'updated_at',
+      'context_carrier',
+      'span_status',
+      'custom_operator_name',
+    ],
     reason: INTERNAL,
   },
   {

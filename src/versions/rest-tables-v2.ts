@@ -157,6 +157,7 @@ export const V2_TABLES: readonly TableEntry[] = [
       'note text',
       'bundle_version text',
       { column: 'partition_key text', since: '3.2' },
+      { column: 'partition_date timestamptz', since: '3.3' },
       'dag_versions json',
     ],
     notGiven: [
