@@ -16,7 +16,7 @@ export const V2_TABLES: readonly TableEntry[] = [
     name: 'variable',
     key: ['key'],
     read: { by: 'list', list: 'variables' },
-    columns: ['key text', 'val text! value', 'description text', { column: 'team_name text', since: '3.2' }],
+    columns: ['key text', 'val text* value', 'description text', { column: 'team_name text', since: '3.2' }],
     notGiven: [{ columns: ['id'], reason: INTERNAL }],
   },
   {
