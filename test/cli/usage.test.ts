@@ -62,7 +62,10 @@ const MISTAKES: readonly (readonly [line: string, says: RegExp])[] = [
   ['doctor', /nothing to check/],
   ['rest', /rest needs a METHOD and a PATH/],
   ['rest GET /x', /No Airflow environment is named/],
-  ['activate latest --storage STORAGE --airflow https://h', /names Airflow's REST API[^]*metadata database alone/],
+  [
+    'activate latest --storage STORAGE --airflow https://h',
+    /names Airflow's REST API[^]*metadata database alone/,
+  ],
 ];
 
 describe.each(MISTAKES)('lifeboat %s', (line, says) => {
