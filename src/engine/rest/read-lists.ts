@@ -30,7 +30,8 @@ export async function readLists(reading: Reading): Promise<SeenInLists> {
         await writeRecords(table, records);
         if (read.list !== 'assets') continue;
         for (const row of rows) {
-          if (isFilled(row.scheduled_dags)) awaitedAssets.push(String(row.id));
+          // 3.0 calls them consuming_dags.
+          if (isFilled(row.scheduled_dags ?? row.consuming_dags)) awaitedAssets.push(String(row.id));
           for (const dag of consumersOf(row)) waitingDags.add(dag);
         }
       }
