@@ -34,6 +34,8 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'label',
     'secrets',
     'seal-to',
+    'secrets-from',
+    'xcoms',
     ...TASK_TOKEN,
     'dry-run',
   ],

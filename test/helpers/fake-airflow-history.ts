@@ -7,7 +7,7 @@ export interface FakeHistory {
   readonly task_instances: Row[];
   /** Tries before the current one. */
   readonly tries: Row[];
-  /** With `value`, which the lists do not tell. */
+  /** With `value`, which the lists do not tell; `brokenValue`: the server fails at it. */
   readonly xcoms: Row[];
   readonly aliases: Row[];
   readonly queued: Row[];
@@ -86,10 +86,11 @@ function taskBatch({ rows, pageCap, v1 }: Api, { body }: FakeRequest): FakeAnswe
   );
 }
 
-function queued({ rows }: Api, { path }: FakeRequest, parts: readonly string[]): FakeAnswer {
+function queued({ rows, v1 }: Api, { path, query }: FakeRequest, parts: readonly string[]): FakeAnswer {
   const own = rows.history.queued.filter(
     (row) => (path.startsWith('/dags/') ? row.dag_id : String(row.asset_id)) === parts[1],
   );
+  if (v1 && query.size > 0) return refusal(400, 'Extra query parameter(s) not in spec');
   if (own.length === 0) return refusal(404, 'Queue event was not found');
   return { status: 200, body: { queued_events: own, total_entries: own.length } };
 }
@@ -115,12 +116,14 @@ function ofTasks(api: Api, request: FakeRequest, parts: readonly string[]): Fake
     const found = history.xcoms.find(
       (row) => isOne(row) && row.key === key && (row.map_index ?? -1) === asked,
     );
-    return found === undefined ? refusal(404, 'XCom was not found') : { status: 200, body: found };
+    if (found === undefined) return refusal(404, 'XCom was not found');
+    return found.brokenValue === true ? { status: 500 } : { status: 200, body: found };
   }
   if (rest.at(-1) !== 'tries') return undefined;
   const mapIndex = rest.length === 2 ? Number(kind) : -1;
   const of = (rows: readonly Row[]): readonly Row[] =>
     rows.filter((row) => isOne(row) && (row.map_index ?? -1) === mapIndex);
   const all = [...of(history.tries), ...of(history.task_instances)];
+  if (all.some((row) => row.broken === true)) return { status: 500 };
   return { status: 200, body: { task_instances: all, total_entries: all.length } };
 }
