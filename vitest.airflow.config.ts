@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config';
-import { selectReleases } from './test/airflow/versions.ts';
+import { isRestOnly, selectReleases } from './test/airflow/versions.ts';
 
 const MINUTE = 60_000;
 
@@ -11,7 +11,7 @@ export default defineConfig({
     projects: selectReleases(process.env.AIRFLOW_VERSIONS).map((release) => ({
       test: {
         name: `airflow ${release}`,
-        include: ['test/airflow/**/*.test.ts'],
+        include: [isRestOnly(release) ? 'test/airflow/rest-*.test.ts' : 'test/airflow/**/*.test.ts'],
         provide: { airflowRelease: release },
         pool: 'forks',
         // Preparing installs, creates and fills an Airflow: about three minutes on two busy cores.

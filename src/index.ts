@@ -37,7 +37,7 @@ export type {
   RestSource,
 } from './engine/manifest.ts';
 export type * from './engine/plans.ts';
-export type { RestBackupRequest, RestBackupResult } from './engine/rest/api.ts';
+export type { ApiTarget, RestBackupRequest, RestBackupResult, XcomChoice } from './engine/rest/api.ts';
 export type { StatusRequest, StatusResult } from './engine/status.ts';
 export type { DatabaseTarget } from './db/target.ts';
 export type { Airflow, OpenAirflowOptions } from './rest/airflow.ts';

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
-from airflow import DAG
-
 from airflow_lifeboat import metrics, notify
+from airflow_lifeboat.compat import DAG
 from airflow_lifeboat.operator import Call, LifeboatOperator
 
 # The engine knows its own DAGs by the first one: a restore leaves their pause state alone.
@@ -19,6 +18,7 @@ TASK_ARGUMENTS = (
     'sns_topic_arn',
     'notify_success',
     'metrics_namespace',
+    'api_conn_id',
     'pool',
     'queue',
     'executor_config',

@@ -8,7 +8,9 @@ from urllib.parse import quote, urlencode
 
 from airflow.configuration import conf
 
+from airflow_lifeboat.api import api_environment
 from airflow_lifeboat.aws import region
+from airflow_lifeboat.compat import HAS_DATABASE
 
 # libpq's parameters that decide how a connection is made; the rest of a live connection's are defaults.
 KEPT_PARAMETERS = ('sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'connect_timeout', 'options')
@@ -32,16 +34,24 @@ def engine_environment(
         env['AWS_REGION'] = str(region())
     if storage:
         env['LIFEBOAT_STORAGE'] = storage
-    if not env.get('LIFEBOAT_AIRFLOW'):
-        env['LIFEBOAT_AIRFLOW'] = database_url()
-        schema = conf.get('database', 'sql_alchemy_schema', fallback='')
-        if schema:
-            env['AIRFLOW__DATABASE__SQL_ALCHEMY_SCHEMA'] = schema
     if 'LIFEBOAT_FERNET_KEY' not in env:
         # Airflow may have it from a command or a secrets backend.
         env['AIRFLOW__CORE__FERNET_KEY'] = conf.get('core', 'fernet_key', fallback='')
     env.update(secrets)
     return env
+
+
+def airflow_address(env: Mapping[str, str], api_conn_id: Optional[str]) -> Dict[str, str]:
+    """The own Airflow: its database, or where tasks have none, and where a connection says so, its REST API."""
+    if env.get('LIFEBOAT_AIRFLOW'):
+        return {}
+    if api_conn_id or not HAS_DATABASE:
+        return api_environment(api_conn_id)
+    found = {'LIFEBOAT_AIRFLOW': database_url()}
+    schema = conf.get('database', 'sql_alchemy_schema', fallback='')
+    if schema:
+        found['AIRFLOW__DATABASE__SQL_ALCHEMY_SCHEMA'] = schema
+    return found
 
 
 def database_url() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
-from airflow.exceptions import AirflowException, AirflowFailException
+from airflow_lifeboat.compat import AirflowException, AirflowFailException
 
 
 class LifeboatError(AirflowException):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, List, Mapping, Optional, Sequence
 
-from airflow import DAG
-
 from airflow_lifeboat import docs
 from airflow_lifeboat.assembly import dag_with
+from airflow_lifeboat.compat import DAG
 from airflow_lifeboat.operator import Call, secret_variables
 from airflow_lifeboat.settings import (
     OWN_VARIABLES,

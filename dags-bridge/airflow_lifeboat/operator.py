@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
-from airflow.models import BaseOperator, Variable
-from airflow.utils.log.secrets_masker import mask_secret
-
 from airflow_lifeboat import metrics, notify
-from airflow_lifeboat.environment import engine_environment
+from airflow_lifeboat.api import is_rest
+from airflow_lifeboat.compat import BaseOperator, mask_secret, variable
+from airflow_lifeboat.environment import airflow_address, engine_environment
 from airflow_lifeboat.errors import error_of
+from airflow_lifeboat.hidden import read_hidden
 from airflow_lifeboat.node import ENGINE, find_node
 from airflow_lifeboat.process import EngineProcess
 from airflow_lifeboat.progress import ProgressLog
-from airflow_lifeboat.settings import conf_of
+from airflow_lifeboat.settings import conf_of, is_true
 from airflow_lifeboat.summary import xcom_of
+
+
+# They look at the storage alone.
+WITHOUT_AIRFLOW = ('prune', 'status')
 
 
 class Call:
@@ -39,12 +43,14 @@ class LifeboatOperator(BaseOperator):
         command: str,
         plan_call: Callable[[Mapping[str, Any], str], Call],
         metrics_namespace: Optional[str] = None,
+        api_conn_id: Optional[str] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.command = command
         self._plan_call = plan_call
         self._metrics_namespace = metrics_namespace
+        self._api_conn_id = api_conn_id
         self._process: Optional[EngineProcess] = None
 
     def execute(self, context: Any) -> Dict[str, Any]:
@@ -62,19 +68,46 @@ class LifeboatOperator(BaseOperator):
 
     def _run(self, context: Any, conf: Mapping[str, Any], token: Optional[str]) -> Dict[str, Any]:
         call = self._plan_call(conf, self.dag_id)
-        argv: List[str] = [find_node(), ENGINE, self.command, *call.argv, '--json']
-        self.log.info('Running lifeboat %s', ' '.join(argv[2:]))
         env = engine_environment(context, call.storage, token, call.secrets)
-        self._process = EngineProcess(argv, env, ProgressLog(self.log).event)
+        if self.command not in WITHOUT_AIRFLOW:
+            env.update(airflow_address(env, self._api_conn_id))
+        secrets = None
+        through_rest = is_rest(env.get('LIFEBOAT_AIRFLOW', ''))
+        if self.command == 'backup' and through_rest and not is_true(conf.get('dry_run')):
+            secrets = self._hidden_secrets(call, env, token)
+        summary = self._engine(call.argv, env, secrets, token, context)
+        self.log.info('Done: lifeboat %s%s', self.command, _named(summary))
+        return xcom_of(summary)
+
+    def _hidden_secrets(self, call: Call, env: Mapping[str, str], token: Optional[str]) -> Optional[bytes]:
+        """What the API masks; nothing where the backup would have nobody to seal it for."""
+        # A state machine waits for the backup, and not for its plan.
+        quiet = {name: value for name, value in env.items() if name != 'LIFEBOAT_TASK_TOKEN'}
+        self._engine([*call.argv, '--dry-run'], quiet, None, token)
+        plan = (self._process.plan if self._process else None) or {}
+        if (plan.get('secrets') or {}).get('mode') == 'omit' or not plan.get('masked'):
+            return None
+        return read_hidden(plan['masked'])
+
+    def _engine(
+        self,
+        flags: Sequence[str],
+        env: Mapping[str, str],
+        secrets: Optional[bytes],
+        token: Optional[str],
+        reported: Optional[Mapping[str, Any]] = None,
+    ) -> Dict[str, Any]:
+        argv: List[str] = [find_node(), ENGINE, self.command, *flags, '--json']
+        self.log.info('Running lifeboat %s', ' '.join(argv[2:]))
+        self._process = EngineProcess(argv, env, ProgressLog(self.log).event, secrets)
         exit_code = self._process.run()
         summary = self._process.summary
-        if summary is not None:
-            metrics.publish_summary(context, self._metrics_namespace, self.command, summary)
+        if summary is not None and reported is not None:
+            metrics.publish_summary(reported, self._metrics_namespace, self.command, summary)
         if exit_code != 0 or summary is None:
             # A state machine was told of the end of the first try: a second one would report to nobody.
             raise error_of(self.command, exit_code, summary, token is None, '\n'.join(self._process.stderr))
-        self.log.info('Done: lifeboat %s%s', self.command, _named(summary))
-        return xcom_of(summary)
+        return summary
 
     def on_kill(self) -> None:
         if self._process is not None:
@@ -89,7 +122,7 @@ def secret_variables(*names: str) -> Dict[str, str]:
     """Keys that a restore may need, from Airflow Variables (so also from a secrets backend)."""
     found = {}
     for name in names:
-        value = Variable.get(name, default_var=None)
+        value = variable(name)
         if value:
             mask_secret(value)
             found[name] = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import threading
@@ -17,21 +18,30 @@ STDERR_LINES = 30
 class EngineProcess:
     """One run of the command. Owns the child: it never outlives `run`."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], on_event: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        on_event: Callable[[Mapping[str, Any]], None],
+        secrets: Optional[bytes] = None,
+    ) -> None:
         self._argv = list(argv)
         self._env = dict(env)
         self._on_event = on_event
+        self._secrets = secrets
         self._child: Optional[subprocess.Popen] = None
         self._lines: queue.Queue = queue.Queue()
         self._terminated = False
         self._all_read = False
         self.summary: Optional[Dict[str, Any]] = None
+        self.plan: Optional[Dict[str, Any]] = None
         self.stderr: List[str] = []
 
     def run(self) -> int:
         """Returns the exit code, negative for a signal."""
+        pipe = _Pipe(self._secrets)
         self._child = subprocess.Popen(
-            self._argv,
+            [*self._argv, *pipe.flags],
             env=self._env,
             # Stays open while we live: the engine ends when it is closed.
             stdin=subprocess.PIPE,
@@ -42,7 +52,9 @@ class EngineProcess:
             errors='replace',
             # Airflow signals the process group and then calls on_kill; a second signal would cut the rollback short.
             start_new_session=True,
+            pass_fds=pipe.inherited,
         )
+        pipe.feed()
         threads = [
             threading.Thread(target=self._read_stdout, args=(self._child.stdout,), daemon=True),
             threading.Thread(target=self._read_stderr, args=(self._child.stderr,), daemon=True),
@@ -104,6 +116,8 @@ class EngineProcess:
         if isinstance(event, dict) and event.get('event') == 'summary':
             self.summary = event
         elif isinstance(event, dict):
+            if event.get('event') == 'plan':
+                self.plan = event['plan']
             self._on_event(event)
 
     def _read_stdout(self, stream: Any) -> None:
@@ -115,3 +129,30 @@ class EngineProcess:
         for line in stream:
             self.stderr.append(line.rstrip('\n'))
             del self.stderr[:-STDERR_LINES]
+
+
+class _Pipe:
+    """Secrets on their way to the engine: in no argument, no file, and not in an environment that ps shows."""
+
+    def __init__(self, secrets: Optional[bytes]) -> None:
+        self._secrets = secrets
+        self._ends = None if secrets is None else os.pipe()
+        self.inherited = () if self._ends is None else (self._ends[0],)
+        self.flags = [] if self._ends is None else ['--secrets-from', f'/dev/fd/{self._ends[0]}']
+
+    def feed(self) -> None:
+        """After the engine was started, which has its own end then."""
+        if self._ends is None:
+            return
+        read_end, write_end = self._ends
+        os.close(read_end)
+        # More than the pipe holds waits until the engine reads, or ends.
+        threading.Thread(target=self._write, args=(write_end,), daemon=True).start()
+
+    def _write(self, write_end: int) -> None:
+        try:
+            with os.fdopen(write_end, 'wb') as stream:
+                stream.write(self._secrets or b'')
+        except OSError:
+            # It ended without reading; its own words tell why.
+            pass

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from airflow.models import Variable
-
+from airflow_lifeboat.compat import variable as airflow_variable
 from airflow_lifeboat.errors import LifeboatFailure
 
 # Airflow Variables that say where this environment's backups and metrics go; all but the last are mwaa_dr's. Those of a
@@ -36,7 +35,7 @@ def setting(conf: Mapping[str, Any], key: Optional[str], variable: Optional[str]
     if key is not None and key in conf:
         return conf[key]
     if variable is not None:
-        value = Variable.get(variable, default_var=None)
+        value = airflow_variable(variable)
         if value not in (None, ''):
             return value
     return argument
@@ -44,7 +43,7 @@ def setting(conf: Mapping[str, Any], key: Optional[str], variable: Optional[str]
 
 def backup_schedule(argument: Any) -> Any:
     """Read when the DAG file is parsed, so that the schedule changes with the Variable."""
-    value = Variable.get('DR_BACKUP_SCHEDULE', default_var=None)
+    value = airflow_variable('DR_BACKUP_SCHEDULE')
     return argument if value in (None, '', 'None') else value
 
 

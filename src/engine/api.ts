@@ -4,6 +4,7 @@ import type { DrillFindings } from './drill-record.ts';
 import type { Report } from './events.ts';
 import type { InFlightResult } from './in-flight/in-flight.ts';
 import type { Manifest, SecretsMode } from './manifest.ts';
+import type { ApiTarget } from './rest/api.ts';
 import type {
   BackupPlanSecrets,
   CleanupPlan,
@@ -219,8 +220,8 @@ export interface CleanupResult {
 
 export interface VerifyRequest {
   readonly backup: string;
-  /** Also compare row counts with this database. */
-  readonly environment?: DatabaseTarget;
+  /** Also compare row counts with this database, or with what this API counts. */
+  readonly environment?: DatabaseTarget | ApiTarget;
   /** Open sealed secrets too, and count their rows; without them only their stored bytes are checked. */
   readonly identities?: readonly string[];
 }
@@ -233,7 +234,7 @@ export interface VerifyResult {
   /** Only for backups with sealed secrets: whether they were opened too, or their stored bytes checked alone. */
   readonly sealed?: 'opened' | 'not opened';
   readonly seconds: number;
-  /** Tables whose row count differs from the database; only when one was given. */
+  /** Tables whose row count differs from the environment's (`database`); only when one was given. */
   readonly differences?: readonly {
     readonly table: string;
     readonly backup: number;

@@ -90,6 +90,8 @@ export interface RestBackupPlan {
   /** Null: only reading tells how many. */
   readonly tables: readonly { readonly table: string; readonly rows: number | null }[];
   readonly leftOut: readonly LeftOut[];
+  /** Of a dry run: the secrets that the API masks. */
+  readonly masked?: readonly LeftOut[];
   readonly secrets: BackupPlanSecrets;
   readonly warnings: readonly PlanWarning[];
 }

@@ -27,6 +27,8 @@ export interface RequestOptions {
   readonly signal?: AbortSignal | undefined;
   /** Fewer tries than usual, for whoever knows a better way than the same request once more. */
   readonly attempts?: number;
+  /** The same, for some errors alone. */
+  readonly final?: (error: RestError) => boolean;
 }
 
 /** A conversation with one Airflow whose version is known. */
@@ -39,6 +41,8 @@ export interface RestClient {
   readonly limits: TransportLimits;
   /** Requests that left, tries and sign-ins included. */
   requests(): number;
+  /** Bytes of the answers that came, as they were received. */
+  receivedBytes(): number;
   offers(feature: RestFeature): boolean;
   /** Paced, retried, and an answer below 400; everything else is thrown as a RestError. */
   send(request: RestRequest, options?: RequestOptions): Promise<RestAnswer>;
@@ -51,11 +55,17 @@ export async function openClient(options: ClientOptions): Promise<RestClient> {
   const pace = createPace(transport.limits);
   let contacted = false;
   let requests = 0;
+  let receivedBytes = 0;
 
   const sendTo = async (
     api: ApiVersion,
     request: RestRequest,
-    { signal = options.signal, attempts, anonymous }: RequestOptions & { readonly anonymous?: boolean } = {},
+    {
+      signal = options.signal,
+      attempts,
+      final,
+      anonymous,
+    }: RequestOptions & { readonly anonymous?: boolean } = {},
   ): Promise<RestAnswer> => {
     const policy = options.retry ?? (contacted ? RETRY : RETRY_FIRST);
     const answer = await retrying(
@@ -68,6 +78,7 @@ export async function openClient(options: ClientOptions): Promise<RestClient> {
         policy:
           attempts === undefined ? policy : { ...policy, attempts: Math.min(attempts, policy.attempts) },
         repeatable: isRepeatable(request),
+        ...(final === undefined ? {} : { final }),
         signal,
         ...(random === undefined ? {} : { random }),
         // Whoever wants fewer tries goes on by another way: nobody need hear of it.
@@ -75,6 +86,7 @@ export async function openClient(options: ClientOptions): Promise<RestClient> {
       },
     );
     contacted = true;
+    receivedBytes += answer.bytes;
     return answer;
   };
 
@@ -96,6 +108,7 @@ export async function openClient(options: ClientOptions): Promise<RestClient> {
     dialect,
     limits: transport.limits,
     requests: () => requests,
+    receivedBytes: () => receivedBytes,
     offers: (feature) => offersFeature(dialect, airflow, feature),
     send: (request, requestOptions) => sendTo(dialect.api, request, requestOptions),
     close: () => {

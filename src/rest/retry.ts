@@ -10,6 +10,8 @@ export interface RetryOptions {
   readonly policy: RetryPolicy;
   /** Sending twice does no harm. */
   readonly repeatable: boolean;
+  /** Errors that are told at once, whatever they are. */
+  readonly final?: (error: RestError) => boolean;
   readonly signal?: AbortSignal | undefined;
   /** Between 0 and 1; tests pass a constant. */
   readonly random?: () => number;
@@ -20,12 +22,14 @@ export interface RetryOptions {
 /** Makes one try after the other until one ends in something else than a transient error. */
 export function retrying<T>(
   attempt: (number: number) => Promise<T>,
-  { repeatable, onRetry, ...options }: RetryOptions,
+  { repeatable, final = () => false, onRetry, ...options }: RetryOptions,
 ): Promise<T> {
   return retryingWith(attempt, {
     ...options,
     again: (thrown) =>
-      thrown instanceof RestError && mayRepeat(thrown, repeatable) ? (thrown.retryAfterMs ?? 0) : undefined,
+      thrown instanceof RestError && !final(thrown) && mayRepeat(thrown, repeatable)
+        ? (thrown.retryAfterMs ?? 0)
+        : undefined,
     interruption,
     onRetry: (thrown, pauseMs) => {
       if (thrown instanceof RestError) onRetry?.(thrown, pauseMs);

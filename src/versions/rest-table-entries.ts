@@ -68,6 +68,32 @@ export const TASK_GAPS: readonly RestGap[] = [
   { columns: ['job_id', 'queued_by_job_id', 'external_executor_id'], reason: INTERNAL },
 ];
 
+/** Of Airflow 2. */
+export const TASK_GAPS_2: readonly RestGap[] = [
+  ...TASK_GAPS,
+  { columns: ['trigger_id', 'updated_at'], reason: INTERNAL },
+  { columns: ['custom_operator_name'], reason: INTERNAL, since: '2.7' },
+  { columns: ['task_display_name', 'rendered_map_index'], reason: INTERNAL, since: '2.9' },
+];
+
+/** Of Airflow 2. */
+export const DAG_OF_PARSER_2: readonly RestGap[] = [
+  {
+    columns: (
+      'root_dag_id is_subdag last_parsed_time last_pickled last_expired scheduler_lock pickle_id processor_subdir owners ' +
+      'description default_view schedule_interval timetable_description max_active_tasks max_active_runs ' +
+      'has_task_concurrency_limits has_import_errors next_dagrun next_dagrun_data_interval_start ' +
+      'next_dagrun_data_interval_end next_dagrun_create_after'
+    ).split(' '),
+    reason: PARSER,
+  },
+  {
+    columns: ['dag_display_name', 'dataset_expression', 'max_consecutive_failed_dag_runs'],
+    reason: PARSER,
+    since: '2.9',
+  },
+];
+
 /** Of Airflow 3. */
 export const DAG_OF_PARSER: readonly string[] = (
   'dag_display_name description owners tags timetable_type timetable_summary timetable_description timetable_partitioned ' +

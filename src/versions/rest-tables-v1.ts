@@ -3,7 +3,8 @@ import {
   PARSER,
   POOL,
   TASK,
-  TASK_GAPS,
+  DAG_OF_PARSER_2,
+  TASK_GAPS_2,
   TRY_COLUMNS,
   type TableEntry,
 } from './rest-table-entries.ts';
@@ -16,6 +17,7 @@ export const V1_TABLES: readonly TableEntry[] = [
     key: ['key'],
     read: { by: 'list', list: 'variables' },
     columns: ['key text', 'val text! value', 'description text'],
+    notGiven: [{ columns: ['id'], reason: INTERNAL }],
   },
   {
     name: 'connection',
@@ -31,14 +33,17 @@ export const V1_TABLES: readonly TableEntry[] = [
       'port integer',
       'extra text!',
     ],
-    notGiven: [{ columns: ['password'], reason: 'the API of Airflow 2 gives no password' }],
+    notGiven: [
+      { columns: ['password'], reason: 'the API of Airflow 2 gives no password' },
+      { columns: ['id'], reason: INTERNAL },
+    ],
   },
   {
     name: 'dag',
     key: ['dag_id'],
     read: { by: 'list', list: 'dags' },
     columns: ['dag_id text', 'is_paused boolean', 'is_active boolean', 'fileloc text'],
-    notGiven: [{ columns: ['schedule_interval', 'next_dagrun', 'tags', 'owners'], reason: PARSER }],
+    notGiven: DAG_OF_PARSER_2,
   },
   {
     name: 'dataset',
@@ -46,6 +51,7 @@ export const V1_TABLES: readonly TableEntry[] = [
     names: ['uri'],
     read: { by: 'list', list: 'assets' },
     columns: ['id integer', 'uri text', 'extra json', 'created_at timestamptz', 'updated_at timestamptz'],
+    notGiven: [{ columns: ['is_orphaned'], reason: PARSER }],
   },
   {
     name: 'dataset_event',
@@ -78,6 +84,7 @@ export const V1_TABLES: readonly TableEntry[] = [
     key: ['uri', 'target_dag_id'],
     read: { by: 'perDag', list: 'queuedEvents' },
     columns: ['uri text', 'target_dag_id text dag_id', 'created_at timestamptz'],
+    notGiven: [{ columns: ['dataset_id'], reason: 'the API gives the URI in its place (uri)' }],
   },
   {
     name: 'dag_run',
@@ -100,7 +107,11 @@ export const V1_TABLES: readonly TableEntry[] = [
     ],
     notGiven: [
       { columns: ['conf'], reason: 'the API gives it as JSON and not as the pickle that it is (conf_json)' },
-      { columns: ['id', 'queued_at', 'creating_job_id', 'dag_hash', 'log_template_id'], reason: INTERNAL },
+      {
+        columns: ['id', 'queued_at', 'creating_job_id', 'dag_hash', 'log_template_id', 'updated_at'],
+        reason: INTERNAL,
+      },
+      { columns: ['clear_number'], reason: INTERNAL, since: '2.8' },
     ],
   },
   {
@@ -113,7 +124,7 @@ export const V1_TABLES: readonly TableEntry[] = [
       'trigger_json json trigger',
       { column: 'rendered_map_index text', since: '2.9' },
     ],
-    notGiven: TASK_GAPS,
+    notGiven: TASK_GAPS_2,
   },
   {
     name: 'task_instance_history',
@@ -121,7 +132,7 @@ export const V1_TABLES: readonly TableEntry[] = [
     key: [...TASK, 'try_number'],
     read: { by: 'try' },
     columns: TRY_COLUMNS,
-    notGiven: TASK_GAPS,
+    notGiven: [...TASK_GAPS_2, { columns: ['id'], reason: INTERNAL }],
   },
   {
     name: 'xcom',
@@ -135,8 +146,12 @@ export const V1_TABLES: readonly TableEntry[] = [
       'key text',
       'timestamp timestamptz',
       'value_text text value',
+      'unreadable text',
     ],
-    notGiven: [{ columns: ['value'], reason: 'the API gives its text alone (value_text)' }],
+    notGiven: [
+      { columns: ['value'], reason: 'the API gives its text alone (value_text)' },
+      { columns: ['dag_run_id'], reason: INTERNAL },
+    ],
   },
   {
     name: 'log',
@@ -155,6 +170,11 @@ export const V1_TABLES: readonly TableEntry[] = [
       'owner text',
       'extra text',
     ],
+    notGiven: [
+      { columns: ['map_index'], reason: INTERNAL },
+      { columns: ['owner_display_name'], reason: INTERNAL, since: '2.8' },
+      { columns: ['run_id'], reason: INTERNAL, since: '2.9' },
+    ],
   },
   {
     name: 'import_error',
@@ -166,5 +186,6 @@ export const V1_TABLES: readonly TableEntry[] = [
       'filename text',
       'stacktrace text stack_trace',
     ],
+    notGiven: [{ columns: ['processor_subdir'], reason: INTERNAL, since: '2.8' }],
   },
 ];

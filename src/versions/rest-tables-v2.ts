@@ -213,6 +213,7 @@ export const V2_TABLES: readonly TableEntry[] = [
       'key text',
       'timestamp timestamptz',
       'value json',
+      'unreadable text',
     ],
     notGiven: [{ columns: ['dag_run_id'], reason: INTERNAL }],
   },

@@ -1,5 +1,6 @@
 import type { ColumnType } from '../tables/spec.ts';
 import { isAtLeast, restApi, type RestListName } from './rest.ts';
+import type { TableEntry } from './rest-table-entries.ts';
 import { V1_TABLES } from './rest-tables-v1.ts';
 import { V2_TABLES } from './rest-tables-v2.ts';
 
@@ -23,8 +24,8 @@ export interface RestTable {
 }
 
 /**
- * Of variables and connections: the names of secrets that the backup does not have, with commas between them. Such a row
- * is not the whole one, and nothing that writes settings may take it for one.
+ * Of variables and connections: the names of secrets that the backup does not have, with commas between them. Of XComs:
+ * the value. Such a row is not the whole one, and nothing that writes it anywhere may take it for one.
  */
 export const UNREADABLE_COLUMN = 'unreadable';
 
@@ -43,6 +44,8 @@ export interface RestGap {
   /** Absent: rows. */
   readonly columns?: readonly string[];
   readonly reason: string;
+  /** First minor whose database has them. */
+  readonly since?: string;
 }
 
 /**
@@ -61,17 +64,31 @@ export function restTables(release: string): readonly RestTable[] {
   const entries = restApi(release) === 'v1' ? V1_TABLES : V2_TABLES;
   return entries
     .filter(({ since }) => since === undefined || isAtLeast(release, since))
-    .map(({ name, key, names, references = {}, read, columns, notGiven = [] }) => ({
-      name,
-      key,
-      ...(names === undefined ? {} : { names }),
-      references,
-      read,
-      columns: columns
-        .filter((entry) => typeof entry === 'string' || isAtLeast(release, entry.since))
-        .map((entry) => toColumn(typeof entry === 'string' ? entry : entry.column)),
-      notGiven,
-    }));
+    .map((entry) => toTable(entry, release));
+}
+
+function toTable(entry: TableEntry, release: string): RestTable {
+  const { name, key, names, references = {}, read, notGiven = [] } = entry;
+  const columns = entry.columns
+    .filter((one) => typeof one === 'string' || isAtLeast(release, one.since))
+    .map((one) => toColumn(typeof one === 'string' ? one : one.column));
+  return {
+    name,
+    key,
+    ...(names === undefined ? {} : { names }),
+    references,
+    read,
+    columns,
+    notGiven: notGiven.flatMap((gap) => remaining(gap, columns, release)),
+  };
+}
+
+/** Without what the database of this release does not have, and what its API gives by now. */
+function remaining(gap: RestGap, given: readonly RestColumn[], release: string): readonly RestGap[] {
+  if (gap.since !== undefined && !isAtLeast(release, gap.since)) return [];
+  if (gap.columns === undefined) return [gap];
+  const columns = gap.columns.filter((column) => given.every(({ name }) => name !== column));
+  return columns.length === 0 ? [] : [{ columns, reason: gap.reason }];
 }
 
 function toColumn(text: string): RestColumn {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { install, labPath } from './lab.ts';
 import { installMoto } from './moto.ts';
 import { writeResults } from './results.ts';
-import { liveReleases, selectReleases } from './versions.ts';
+import { databaseReleases, liveReleases, selectReleases } from './versions.ts';
 
 /**
  * Before any test: the built command and airflow-lab must be there, and each release in its virtual environment. After
@@ -31,7 +31,7 @@ export default async function setup(): Promise<() => Promise<void>> {
   process.env.AIRFLOW_RESULTS = results;
   return async () => {
     if (process.env.AIRFLOW_RECORD === '1') {
-      await writeResults(results, selectReleases(process.env.AIRFLOW_VERSIONS));
+      await writeResults(results, databaseReleases(process.env.AIRFLOW_VERSIONS));
     }
     await rm(folder, { recursive: true });
   };

@@ -13,11 +13,12 @@ export type Summary = Readonly<Record<string, unknown>>;
 export function lifeboat(
   args: readonly string[],
   keys: Readonly<Record<string, string>> = { LIFEBOAT_FERNET_KEY: FERNET_KEY },
+  accept: readonly number[] = [0],
 ): Promise<RunResult> {
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^(AIRFLOW__|MWAA__|LIFEBOAT_|PG)/.test(name)),
   );
-  return run(process.execPath, [MAIN, ...args], { env: { ...env, ...keys }, timeout: 15 * 60_000 });
+  return run(process.execPath, [MAIN, ...args], { env: { ...env, ...keys }, timeout: 15 * 60_000, accept });
 }
 
 /** The same with --json; returns the summary, which must be the last line. */

@@ -32,13 +32,24 @@ export interface Components {
   kill(): Promise<void>;
 }
 
-/** Runs scheduler (with its DAG processor and LocalExecutor) and triggerer. */
+/** Runs scheduler (with LocalExecutor) and triggerer; of Airflow 3 also DAG processor and API server, which tasks need. */
 export function startAirflow(at: LabHome): Components {
   const quiet = at.release.startsWith('2.5.') ? [] : ['--skip-serve-logs'];
-  const components = new Map([
-    ['scheduler', startComponent(at, 'scheduler', ['scheduler', '--skip-serve-logs'])],
-    ['triggerer', startComponent(at, 'triggerer', ['triggerer', ...quiet])],
-  ]);
+  return startComponents(at, {
+    scheduler: ['scheduler', '--skip-serve-logs'],
+    triggerer: ['triggerer', ...quiet],
+    ...(at.release.startsWith('2.') ? {} : { 'dag-processor': ['dag-processor'], 'api-server': ['api-server'] }),
+  });
+}
+
+/** Runs these `airflow` commands, by the names of their logs. */
+export function startComponents(
+  at: LabHome,
+  commands: Readonly<Record<string, readonly string[]>>,
+): Components {
+  const components = new Map(
+    Object.entries(commands).map(([name, args]) => [name, startComponent(at, name, args)] as const),
+  );
   return {
     mustRun: () => {
       const ended = [...components].filter(([, child]) => !isRunning(child)).map(([name]) => name);

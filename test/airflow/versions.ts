@@ -1,14 +1,30 @@
-/** Releases that airflow-lab sets up, oldest first; one for each minor that Lifeboat supports. */
-const RELEASES: readonly string[] = ['2.5.1', '2.6.3', '2.7.2', '2.8.1', '2.9.2', '2.10.3', '2.11.0'];
+/** Releases that airflow-lab sets up, oldest first; one for each minor whose database Lifeboat supports. */
+const DATABASE_RELEASES: readonly string[] = [
+  '2.5.1',
+  '2.6.3',
+  '2.7.2',
+  '2.8.1',
+  '2.9.2',
+  '2.10.3',
+  '2.11.0',
+];
 
-/** What runs when nobody chooses, side by side: MWAA's most used and the newest 2.x. */
-const DEFAULT_RELEASES: readonly string[] = ['2.8.1', '2.11.0'];
+/** Of Airflow 3, which Lifeboat reaches through the REST API alone. */
+const REST_RELEASES: readonly string[] = ['3.0.6', '3.2.1', '3.3.2'];
+
+const RELEASES: readonly string[] = [...DATABASE_RELEASES, ...REST_RELEASES];
+
+/** What runs when nobody chooses: MWAA's most used, the newest 2.x, and one Airflow 3. */
+const DEFAULT_RELEASES: readonly string[] = ['2.8.1', '2.11.0', '3.2.1'];
+
+/** Of Airflow 3, of which the tests of the database know nothing. */
+export const isRestOnly = (release: string): boolean => REST_RELEASES.includes(release);
 
 /** AIRFLOW_VERSIONS: `all`, or releases separated by spaces or commas. */
 export function selectReleases(setting: string | undefined): readonly string[] {
-  if (setting === undefined || setting.trim() === '') return DEFAULT_RELEASES;
-  if (setting.trim() === 'all') return RELEASES;
-  const wanted = setting.split(/[\s,]+/).filter((name) => name !== '');
+  if (isDefault(setting)) return DEFAULT_RELEASES;
+  if (setting?.trim() === 'all') return RELEASES;
+  const wanted = (setting ?? '').split(/[\s,]+/).filter((name) => name !== '');
   const unknown = wanted.filter((name) => !RELEASES.includes(name));
   if (unknown.length > 0) {
     throw new Error(
@@ -18,20 +34,25 @@ export function selectReleases(setting: string | undefined): readonly string[] {
   return wanted;
 }
 
+/** Those of the selection whose database is backed up and restored. */
+export function databaseReleases(setting: string | undefined): readonly string[] {
+  return selectReleases(setting).filter((name) => !isRestOnly(name));
+}
+
 /**
  * Releases whose backups are restored into this one: those of the selection that are older. When nobody chooses, the
  * nearest of them alone, to stay within the time of a default run.
  */
 export function olderReleases(release: string, setting: string | undefined): readonly string[] {
-  const at = (name: string): number => RELEASES.indexOf(name);
-  const older = selectReleases(setting).filter((name) => at(name) < at(release));
-  const isDefault = setting === undefined || setting.trim() === '';
-  return isDefault ? older.slice(-1) : older;
+  const at = (name: string): number => DATABASE_RELEASES.indexOf(name);
+  const older = databaseReleases(setting).filter((name) => at(name) < at(release));
+  return isDefault(setting) ? older.slice(-1) : older;
 }
 
 /** On whose schedulers the project of a release runs the DAGs: its own, and when nobody chooses one more. */
 export function liveReleases(release: string, setting: string | undefined): readonly string[] {
-  const isDefault = setting === undefined || setting.trim() === '';
   const companion = { '2.8.1': '2.5.1', '2.11.0': '2.10.3' }[release];
-  return isDefault && companion !== undefined ? [release, companion] : [release];
+  return isDefault(setting) && companion !== undefined ? [release, companion] : [release];
 }
+
+const isDefault = (setting: string | undefined): boolean => setting === undefined || setting.trim() === '';

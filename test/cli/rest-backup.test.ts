@@ -80,6 +80,32 @@ describe('a backup through the REST API', () => {
     expect(Object.keys(read('connections.json') as object)).toEqual(['whole']);
   });
 
+  test('what is masked is named by a dry run, taken from stdin, and in no output', async () => {
+    const words = `backup --airflow ${fake.url}`;
+    const dry = await lifeboat(`${words} --dry-run`, { LIFEBOAT_FERNET_KEY: KEY });
+    expect(flat(dry.stdout)).toContain('Masked: variable (val): api_secret, partly; connection (password): masked');
+    const input = '{"variables": {"api_secret": "hunter2", "partly": "{}"}}';
+    const from = [...words.split(' '), '--secrets-from', '-', ...storage];
+    const made = await cli([...from, '--json'], { env: { ...env, LIFEBOAT_FERNET_KEY: KEY }, input });
+    expect(made).toMatchObject({ code: 0 });
+    expect(made.stdout + made.stderr).not.toContain('hunter2');
+    const to = join(folder, 'handed');
+    await lifeboat(`export latest --format json --with-secrets --to ${to}`, { LIFEBOAT_FERNET_KEY: KEY });
+    expect(JSON.parse(readFileSync(join(to, 'variables.json'), 'utf8'))).toMatchObject({ api_secret: 'hunter2' });
+
+    const nobody = await cli(from, { env, input });
+    expect({ code: nobody.code, says: flat(nobody.stderr) }).toMatchObject({
+      code: 14,
+      says: expect.stringContaining('Give --seal-to RECIPIENT') as string,
+    });
+    const bad = await cli(from, { env, input: 'hunter2' });
+    expect(bad.code).toBe(2);
+    expect(bad.stderr).not.toContain('hunter2');
+    const database = await lifeboat('backup --airflow postgresql://nobody@127.0.0.1:1/airflow --secrets-from -');
+    expect(database.code).toBe(2);
+    expect(flat(database.stderr)).toContain('--secrets-from is for backups through the REST API');
+  });
+
   test('is refused by what needs a database, before one is asked for', async () => {
     const url = 'postgresql://nobody@127.0.0.1:1/airflow';
     for (const command of ['restore latest --yes', 'drill latest', 'activate latest --yes']) {
@@ -93,6 +119,35 @@ describe('a backup through the REST API', () => {
     const { code, stderr } = await lifeboat(`backup --airflow ${fake.url} --jobs 4`);
     expect(code).toBe(2);
     expect(stderr).toContain('--jobs is for backups of a database');
+  });
+
+  test('XComs of unfinished runs alone; of a database there is no such choice', async () => {
+    const { code, stdout } = await lifeboat(`backup --airflow ${fake.url} --xcoms unfinished`);
+    expect(code).toBe(0);
+    expect(flat((await lifeboat('show latest')).stdout)).toContain(
+      'xcom (3 rows): of runs that have ended, not chosen (--xcoms)',
+    );
+    expect(stdout).toMatch(/with \d+ requests and [\d.]+ [KM]?B received/);
+    const url = 'postgresql://nobody@127.0.0.1:1/airflow';
+    expect((await lifeboat(`backup --airflow ${url} --xcoms all`)).code).toBe(2);
+  });
+
+  test('diff and verify compare a backup with what the API gives now', async () => {
+    const key = { LIFEBOAT_FERNET_KEY: KEY };
+    await lifeboat(`backup --airflow ${fake.url}`, key);
+    expect(await lifeboat(`diff latest --airflow ${fake.url}`, key)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^Equal: backup \S+ and 127\.0\.0\.1:\d+,/) as string,
+    });
+    expect((await lifeboat(`verify latest --airflow ${fake.url}`)).code).toBe(0);
+    const [first] = fake.rows.variables.splice(0, 1);
+    const changed = await lifeboat(`diff latest --airflow ${fake.url} --json`, key);
+    expect(changed.code).toBe(3);
+    const { summary } = checkedLines(changed);
+    expect(summary).toMatchObject({ different: true });
+    const counted = await lifeboat(`verify latest --airflow ${fake.url}`);
+    expect([counted.code, flat(counted.stdout)]).toEqual([3, expect.stringContaining('variable 4 3')]);
+    if (first !== undefined) fake.rows.variables.unshift(first);
   });
 
   test('through InvokeRestApi what lies behind a long path is named', async () => {

@@ -7,7 +7,7 @@ export interface FakeHistory {
   readonly task_instances: Row[];
   /** Tries before the current one. */
   readonly tries: Row[];
-  /** With `value`, which the lists do not tell. */
+  /** With `value`, which the lists do not tell; `brokenValue`: the server fails at it. */
   readonly xcoms: Row[];
   readonly aliases: Row[];
   readonly queued: Row[];
@@ -164,12 +164,14 @@ function ofTasks(api: Api, request: FakeRequest, parts: readonly string[]): Fake
     const found = history.xcoms.find(
       (row) => isOne(row) && row.key === key && (row.map_index ?? -1) === asked,
     );
-    return found === undefined ? refusal(404, 'XCom was not found') : { status: 200, body: found };
+    if (found === undefined) return refusal(404, 'XCom was not found');
+    return found.brokenValue === true ? { status: 500 } : { status: 200, body: found };
   }
   if (rest.at(-1) !== 'tries') return undefined;
   const mapIndex = rest.length === 2 ? Number(kind) : -1;
   const of = (rows: readonly Row[]): readonly Row[] =>
     rows.filter((row) => isOne(row) && (row.map_index ?? -1) === mapIndex);
   const all = [...of(history.tries), ...of(history.task_instances)];
+  if (all.some((row) => row.broken === true)) return { status: 500 };
   return { status: 200, body: { task_instances: all, total_entries: all.length } };
 }

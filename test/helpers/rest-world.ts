@@ -1,99 +1,95 @@
 import type { EngineContext } from '../../src/engine/api.ts';
 import type { LifeboatEvent } from '../../src/engine/events.ts';
+import { readRows } from '../../src/engine/export/rows.ts';
+import { type Manifest, storedTable } from '../../src/engine/manifest.ts';
+import type { RestBackupRequest, RestBackupResult } from '../../src/engine/rest/api.ts';
 import { backupThroughRest } from '../../src/engine/rest/backup.ts';
-import type { RestRestoreRequest, RestRestoreResult } from '../../src/engine/rest-restore/api.ts';
-import { restoreThroughRest } from '../../src/engine/rest-restore/restore.ts';
 import { openClient, type RestClient } from '../../src/rest/client.ts';
 import { createHttpTransport } from '../../src/rest/http.ts';
+import { fernetDecrypt } from '../../src/secrets/fernet.ts';
 import { createMemoryStorage } from '../../src/storage/memory.ts';
 import { FAKE_USER, type FakeAirflowApi, startFakeAirflowApi } from './fake-airflow-api.ts';
-import type { FakeRows } from './fake-airflow-rows.ts';
 import { sampleRows } from './fake-airflow-sample.ts';
 
-/** Of the source. */
-export const WORLD_KEY: string = `${Buffer.alloc(32, 7).toString('base64url')}=`;
-const NOW = new Date('2026-11-21T12:00:00Z');
+/** The key of backups of this world. */
+export const WORLD_KEY: string = Buffer.alloc(32, 7).toString('base64url') + '=';
 
-interface Started {
+type TextRow = Record<string, string | null>;
+
+/** A fake Airflow of the sample's rows, a client of it, and a storage in memory. */
+export interface RestWorld {
   readonly fake: FakeAirflowApi;
   readonly client: RestClient;
-}
-
-export interface RestWorld {
   readonly events: LifeboatEvent[];
-  start(version: string, rows: Partial<FakeRows>): Promise<Started>;
-  /** A backup of the sample, in a storage of its own. */
-  backedUp(version: string, change?: (rows: FakeRows) => void): Promise<EngineContext>;
-  restore(
-    ctx: EngineContext,
-    client: RestClient,
-    more?: Partial<RestRestoreRequest>,
-  ): Promise<RestRestoreResult>;
+  readonly ctx: EngineContext;
+  run(more?: Partial<RestBackupRequest>): Promise<RestBackupResult>;
+  /** The same, and it was no dry run. */
+  backUp(more?: Partial<RestBackupRequest>): Promise<Manifest>;
+  /** Rows by column, as text. */
+  rowsOf(manifest: Manifest, table: string): Promise<TextRow[]>;
   close(): Promise<void>;
 }
 
-/** Fake Airflows, backups of them, and restores into others. */
-export function restWorld(): RestWorld {
-  const started: Started[] = [];
+export async function startRestWorld(version: string): Promise<RestWorld> {
+  const fake = await startFakeAirflowApi({
+    version,
+    rows: sampleRows(version.startsWith('2') ? '2' : '3'),
+  });
   const events: LifeboatEvent[] = [];
-
-  async function start(version: string, rows: Partial<FakeRows>): Promise<Started> {
-    const fake = await startFakeAirflowApi({ version, rows });
-    const client = await openClient({
-      transport: await createHttpTransport({
-        url: new URL(fake.url),
-        credentials: { kind: 'password', ...FAKE_USER },
-      }),
-      retry: { attempts: 3, baseDelay: 1, maxDelay: 2, window: 10_000 },
+  const ctx: EngineContext = {
+    storage: createMemoryStorage(),
+    report: (event) => events.push(event),
+    signal: new AbortController().signal,
+    now: () => new Date(),
+  };
+  const client = await openClient({
+    transport: await createHttpTransport({
+      url: new URL(fake.url),
+      credentials: { kind: 'password', ...FAKE_USER },
+    }),
+    retry: { attempts: 3, baseDelay: 1, maxDelay: 2, window: 10_000 },
+  });
+  const run: RestWorld['run'] = (more = {}) =>
+    backupThroughRest(ctx, {
+      client,
+      via: 'http',
+      compression: { codec: 'gzip', level: 1 },
+      fernetKeys: [WORLD_KEY],
+      dryRun: false,
+      ...more,
     });
-    started.push({ fake, client });
-    return { fake, client };
-  }
-
   return {
+    fake,
+    client,
     events,
-    start,
-    async backedUp(version, change) {
-      events.length = 0;
-      const ctx: EngineContext = {
-        storage: createMemoryStorage(),
-        report: (event) => events.push(event),
-        signal: new AbortController().signal,
-        now: () => NOW,
-      };
-      const rows = sampleRows(version.startsWith('2') ? '2' : '3');
-      change?.(rows);
-      const { client } = await start(version, rows);
-      const compression = { codec: 'gzip', level: 1 } as const;
-      await backupThroughRest(ctx, { client, via: 'http', compression, fernetKeys: [WORLD_KEY], dryRun: false });
-      return ctx;
+    ctx,
+    run,
+    async backUp(more = {}) {
+      const { manifest } = await run(more);
+      if (manifest === undefined) throw new Error('there is no manifest');
+      return manifest;
     },
-    restore: (ctx, client, more = {}) =>
-      restoreThroughRest(ctx, {
-        client,
-        via: 'http',
-        backup: 'latest',
-        variables: 'append',
-        connections: 'append',
-        pauseState: 'backup',
-        catchup: 'hold',
-        fernetKeys: [WORLD_KEY],
-        dryRun: false,
-        confirm: () => Promise.resolve(true),
-        ...more,
-      }),
-    async close() {
-      for (const { fake, client } of started.splice(0)) {
-        client.close();
-        await fake.close();
+    async rowsOf(manifest, table) {
+      const stored = storedTable(manifest, table);
+      if (stored === undefined) throw new Error(`the backup has no ${table}`);
+      const rows: TextRow[] = [];
+      for await (const row of readRows(ctx, stored, () => undefined)) {
+        rows.push(Object.fromEntries(stored.columns.map((column, at) => [column, row[at] ?? null])));
       }
+      return rows;
+    },
+    async close() {
+      client.close();
+      await fake.close();
     },
   };
 }
 
-/** What was asked for that changes something, in its order. */
-export function writes(fake: FakeAirflowApi): string[] {
-  return fake.calls
-    .filter(({ method, path }) => method !== 'GET' && !path.includes('token') && !path.endsWith('/list'))
-    .map(({ method, path }) => `${method} ${path.replace('/api/', '')}`);
-}
+export const inClear = (token: string | null | undefined): string | undefined =>
+  fernetDecrypt([WORLD_KEY], token ?? '')?.toString();
+
+/** What a table lacks of single rows: columns (or `row`), and the names of the rows. */
+export const namedGaps = (manifest: Manifest, table: string): unknown[] =>
+  manifest.leftOut
+    .filter((one) => one.table === table && one.names !== undefined)
+    .map(({ columns, names }) => [columns?.join() ?? 'row', ...(names ?? [])]);

@@ -1,86 +1,32 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { generateX25519Identity, identityToRecipient } from 'age-encryption';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { diff } from '../../src/engine/diff/diff.ts';
-import type { EngineContext } from '../../src/engine/api.ts';
-import type { LifeboatEvent } from '../../src/engine/events.ts';
-import { readRows } from '../../src/engine/export/rows.ts';
-import { databaseSource, type Manifest, storedTable } from '../../src/engine/manifest.ts';
-import type { RestBackupRequest } from '../../src/engine/rest/api.ts';
-import { backupThroughRest } from '../../src/engine/rest/backup.ts';
+import { databaseSource, storedTable } from '../../src/engine/manifest.ts';
+import { parseGivenSecrets } from '../../src/engine/rest/given.ts';
 import { verify } from '../../src/engine/verify.ts';
-import { openClient, type RestClient } from '../../src/rest/client.ts';
-import { createHttpTransport } from '../../src/rest/http.ts';
-import { fernetDecrypt } from '../../src/secrets/fernet.ts';
-import { createMemoryStorage } from '../../src/storage/memory.ts';
+import type { FakeApiCall } from '../helpers/fake-airflow-api.ts';
+import { CONF } from '../helpers/fake-airflow-sample.ts';
 import {
-  FAKE_USER,
-  type FakeAirflowApi,
-  type FakeApiCall,
-  startFakeAirflowApi,
-} from '../helpers/fake-airflow-api.ts';
-import { CONF, sampleRows } from '../helpers/fake-airflow-sample.ts';
+  inClear as clear,
+  namedGaps as gaps,
+  type RestWorld,
+  startRestWorld,
+  WORLD_KEY as KEY,
+} from '../helpers/rest-world.ts';
 
-const KEY = Buffer.alloc(32, 7).toString('base64url') + '=';
-
-let fake: FakeAirflowApi;
-let client: RestClient;
-let events: LifeboatEvent[];
-let ctx: EngineContext;
+let world: RestWorld;
 
 async function start(version: string): Promise<void> {
-  fake = await startFakeAirflowApi({ version, rows: sampleRows(version.startsWith('2') ? '2' : '3') });
-  events = [];
-  ctx = {
-    storage: createMemoryStorage(),
-    report: (event) => events.push(event),
-    signal: new AbortController().signal,
-    now: () => new Date(),
-  };
-  client = await openClient({
-    transport: await createHttpTransport({
-      url: new URL(fake.url),
-      credentials: { kind: 'password', ...FAKE_USER },
-    }),
-    retry: { attempts: 3, baseDelay: 1, maxDelay: 2, window: 10_000 },
-  });
+  world = await startRestWorld(version);
 }
 
-afterEach(async () => {
-  client.close();
-  await fake.close();
-});
+afterEach(() => world.close());
 
-async function backUp(more: Partial<RestBackupRequest> = {}): Promise<Manifest> {
-  const { manifest } = await backupThroughRest(ctx, {
-    client,
-    via: 'http',
-    compression: { codec: 'gzip', level: 1 },
-    fernetKeys: [KEY],
-    dryRun: false,
-    ...more,
-  });
-  if (manifest === undefined) throw new Error('there is no manifest');
-  return manifest;
-}
-
-/** Rows by column, as text. */
-async function rowsOf(manifest: Manifest, name: string): Promise<Record<string, string | null>[]> {
-  const stored = storedTable(manifest, name);
-  if (stored === undefined) throw new Error(`the backup has no ${name}`);
-  const rows: Record<string, string | null>[] = [];
-  for await (const row of readRows(ctx, stored, () => undefined)) {
-    rows.push(Object.fromEntries(stored.columns.map((column, at) => [column, row[at] ?? null])));
-  }
-  return rows;
-}
-
-const clear = (token: string | null | undefined): string | undefined =>
-  fernetDecrypt([KEY], token ?? '')?.toString();
-
-const gaps = (manifest: Manifest, table: string): unknown[] =>
-  manifest.leftOut
-    .filter((one) => one.table === table && one.names !== undefined)
-    .map(({ columns, names }) => [columns?.join() ?? 'row', ...(names ?? [])]);
+const backUp: RestWorld['backUp'] = (more) => world.backUp(more);
+const rowsOf: RestWorld['rowsOf'] = (manifest, table) => world.rowsOf(manifest, table);
 
 describe('a backup through v2', () => {
   test('has a row for each of the API, as the database would write it', async () => {
@@ -131,7 +77,7 @@ describe('a backup through v2', () => {
   test('is verified, says where it is from, and goes into no database', async () => {
     await start('3.2.1');
     const manifest = await backUp({ label: 'night' });
-    expect(await verify(ctx, { backup: 'latest' })).toMatchObject({ rows: 31, parts: 16 });
+    expect(await verify(world.ctx, { backup: 'latest' })).toMatchObject({ rows: 31, parts: 16 });
     expect(manifest).toMatchObject({
       formatVersion: 2,
       label: 'night',
@@ -173,7 +119,7 @@ describe('a backup through v2', () => {
 
   test('a row that the server fails at is named, and the others are there', async () => {
     await start('3.2.1');
-    fake.rows.variables.splice(1, 0, { id: 9, key: 'other-key', broken: true });
+    world.fake.rows.variables.splice(1, 0, { id: 9, key: 'other-key', broken: true });
     const manifest = await backUp();
     expect(storedTable(manifest, 'variable')?.rows).toBe(4);
     expect(gaps(manifest, 'variable')).toContainEqual(['row', 'the row after plain']);
@@ -200,7 +146,7 @@ describe('secrets of a backup through the API', () => {
       'password,extra',
       'password,extra',
     ]);
-    expect(events).toContainEqual(expect.objectContaining({ event: 'warning', code: 'secrets-left-out' }));
+    expect(world.events).toContainEqual(expect.objectContaining({ event: 'warning', code: 'secrets-left-out' }));
   });
 
   test('sealed: the identity alone opens them', async () => {
@@ -209,8 +155,58 @@ describe('secrets of a backup through the API', () => {
     const manifest = await backUp({ fernetKeys: [], sealTo: [await identityToRecipient(identity)] });
     expect(storedTable(manifest, 'connection')?.sealed).toEqual(['password', 'extra']);
     expect(storedTable(manifest, 'connection')?.columns).not.toContain('password');
-    const opened = await verify(ctx, { backup: 'latest', identities: [identity] });
+    const opened = await verify(world.ctx, { backup: 'latest', identities: [identity] });
     expect(opened).toMatchObject({ sealed: 'opened' });
+  });
+});
+
+describe('secrets that the API masks and somebody hands over', () => {
+  const given = parseGivenSecrets(
+    '{"variables": {"api_secret": "s", "plain": "not asked for"}, "connections": {"masked": {"password": "p", "extra": null}}}',
+  );
+
+  test('a dry run names what would have to be handed over', async () => {
+    await start('3.2.1');
+    await world.run({ dryRun: true });
+    const plan = world.events.find((event) => event.event === 'plan')?.plan;
+    expect(plan).toMatchObject({
+      masked: [
+        { table: 'variable', columns: ['val'], names: ['api_secret', 'partly'] },
+        { table: 'connection', columns: ['password'], names: ['masked'] },
+        { table: 'connection', columns: ['extra'], names: ['masked'] },
+      ],
+    });
+  });
+
+  test('they take the place of what is masked, and of nothing else; what is missing is named', async () => {
+    await start('3.2.1');
+    const manifest = await backUp({ given });
+    const variables = await rowsOf(manifest, 'variable');
+    expect(variables.map(({ val }) => (val === null ? null : clear(val)))).toEqual(['v\n"1"', 's', null, '']);
+    expect(variables.map(({ unreadable }) => unreadable)).toEqual([null, null, 'val', null]);
+    const [, masked] = await rowsOf(manifest, 'connection');
+    expect(clear(masked?.password)).toBe('p');
+    expect(masked).toMatchObject({ extra: null, unreadable: 'extra', is_encrypted: 't' });
+    expect(gaps(manifest, 'variable')).toEqual([['val', 'partly']]);
+    expect(gaps(manifest, 'connection')).toEqual([['extra', 'masked']]);
+    expect(JSON.stringify(manifest.leftOut)).toContain('--secrets-from has no value for it');
+  });
+
+  test('with nobody to seal them for they are refused', async () => {
+    await start('3.2.1');
+    await expect(backUp({ given, fernetKeys: [] })).rejects.toMatchObject({ kind: 'refused' });
+  });
+
+  test('v1: passwords, which it has no field for', async () => {
+    await start('2.8.1');
+    const manifest = await backUp({ given });
+    const [whole, masked] = await rowsOf(manifest, 'connection');
+    expect(clear(masked?.password)).toBe('p');
+    expect(whole).toMatchObject({ password: null, unreadable: 'password' });
+    expect(gaps(manifest, 'connection')).toContainEqual(['password', 'whole']);
+    expect(manifest.leftOut).not.toContainEqual(
+      expect.objectContaining({ table: 'connection', reason: 'the API of Airflow 2 gives no password' }),
+    );
   });
 });
 
@@ -221,9 +217,9 @@ const isXcomList = ({ path, query }: FakeApiCall): boolean =>
 describe('runs that change while they are read', () => {
   test('one that ends meanwhile is stored as it ended, and one that comes is there', async () => {
     await start('3.2.1');
-    const { dag_runs: runs, history } = fake.rows;
+    const { dag_runs: runs, history } = world.fake.rows;
     let done = false;
-    fake.onCall = (call) => {
+    world.fake.onCall = (call) => {
       if (done || !isXcomList(call)) return;
       done = true;
       Object.assign(runs[2] ?? {}, { state: 'success', updated_at: new Date().toISOString() });
@@ -244,9 +240,9 @@ describe('runs that change while they are read', () => {
 
   test('one that changes between its first request and its last is read again', async () => {
     await start('3.2.1');
-    const { history } = fake.rows;
+    const { history } = world.fake.rows;
     let done = false;
-    fake.onCall = ({ path }) => {
+    world.fake.onCall = ({ path }) => {
       if (done || !path.endsWith('/manual__unfinished/taskInstances/~/xcomEntries')) return;
       done = true;
       Object.assign(history.task_instances[4] ?? {}, { state: 'success' });
@@ -263,19 +259,19 @@ describe('runs that change while they are read', () => {
   test('one that never rests is named', async () => {
     await start('3.2.1');
     let beats = 0;
-    fake.onCall = () => {
-      Object.assign(fake.rows.history.task_instances[4] ?? {}, { pid: (beats += 1) });
+    world.fake.onCall = () => {
+      Object.assign(world.fake.rows.history.task_instances[4] ?? {}, { pid: (beats += 1) });
     };
     const manifest = await backUp();
     expect(manifest.source).toMatchObject({ span: { changed: ['etl/manual__unfinished'] } });
-    expect(events).toContainEqual(expect.objectContaining({ code: 'rest-changing' }));
+    expect(world.events).toContainEqual(expect.objectContaining({ code: 'rest-changing' }));
   });
 
   test('one that was read as ended and then cleared is named', async () => {
     await start('3.2.1');
-    fake.onCall = (call) => {
+    world.fake.onCall = (call) => {
       if (!isXcomList(call)) return;
-      Object.assign(fake.rows.dag_runs[1] ?? {}, { state: 'queued', updated_at: new Date().toISOString() });
+      Object.assign(world.fake.rows.dag_runs[1] ?? {}, { state: 'queued', updated_at: new Date().toISOString() });
     };
     expect((await backUp()).source).toMatchObject({ span: { changed: ['etl/manual__failed'] } });
   });
@@ -283,19 +279,26 @@ describe('runs that change while they are read', () => {
 
 test('a backup that fails leaves nothing', async () => {
   await start('3.2.1');
-  fake.faults.push({ path: '/eventLogs', times: 999, kind: { status: 503 } });
+  world.fake.faults.push({ path: '/eventLogs', times: 999, kind: { status: 503 } });
   await expect(backUp()).rejects.toMatchObject({ status: 503 });
   const left: string[] = [];
-  for await (const { key } of ctx.storage.list('')) left.push(key);
+  for await (const { key } of world.ctx.storage.list('')) left.push(key);
   expect(left).toEqual([]);
 });
 
 test('a table of the past that these credentials may not read is left out with a warning', async () => {
   await start('3.2.1');
-  fake.faults.push({ path: '/eventLogs', times: 999, kind: { status: 403 } });
+  world.fake.faults.push({ path: '/eventLogs', times: 999, kind: { status: 403 } });
   const { leftOut } = await backUp();
   expect(leftOut).toContainEqual({ table: 'log', reason: 'these credentials may not read it' });
-  expect(events).toContainEqual(expect.objectContaining({ code: 'rest-closed' }));
+  expect(world.events).toContainEqual(expect.objectContaining({ code: 'rest-closed' }));
+});
+
+test('of XComs those of unfinished runs alone, if it is said so; the others are counted', async () => {
+  await start('3.2.1');
+  const manifest = await backUp({ xcoms: 'unfinished' });
+  expect((await rowsOf(manifest, 'xcom')).map(({ run_id: id }) => id)).toEqual(['manual__unfinished']);
+  expect(manifest.leftOut).toContainEqual(expect.objectContaining({ table: 'xcom', rows: 3 }));
 });
 
 test('two backups are compared by what they hold', async () => {
@@ -303,16 +306,16 @@ test('two backups are compared by what they hold', async () => {
   const first = await backUp();
   const same = await backUp();
   const compare = async (): ReturnType<typeof diff> =>
-    diff(ctx, { backup: first.backupId, other: { backup: 'latest' }, fernetKeys: [KEY] });
+    diff(world.ctx, { backup: first.backupId, other: { backup: 'latest' }, fernetKeys: [KEY] });
   expect(same.backupId).not.toBe(first.backupId);
   expect(await compare()).toMatchObject({ different: false });
   const identity = await generateX25519Identity();
   await backUp({ sealTo: [await identityToRecipient(identity)] });
   const sealed = { backup: first.backupId, other: { backup: 'latest' }, fernetKeys: [KEY] };
-  expect(await diff(ctx, { ...sealed, identities: [identity] })).toMatchObject({ different: false });
+  expect(await diff(world.ctx, { ...sealed, identities: [identity] })).toMatchObject({ different: false });
 
-  Object.assign(fake.rows.variables[0] ?? {}, { value: 'new' });
-  fake.rows.dag_runs.splice(1, 1);
+  Object.assign(world.fake.rows.variables[0] ?? {}, { value: 'new' });
+  world.fake.rows.dag_runs.splice(1, 1);
   await backUp();
   const { tables } = await compare();
   const found = tables.filter((one) => one.missing + one.added + one.changed > 0);
@@ -339,4 +342,58 @@ test('v1: runs of XComs are found by their dates, and no connection is whole', a
     'password,extra',
   ]);
   expect(manifest.tables.map(({ name }) => name)).not.toContain('task_instance_history');
+});
+
+describe('what the API shows now', () => {
+  test('is compared with a backup, and left nowhere', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'lifeboat-rest-diff-'));
+    vi.stubEnv('TMPDIR', folder);
+    await start('3.2.1');
+    const { backupId } = await backUp();
+    const { client, ctx } = world;
+    const compare = (tables?: readonly string[]): ReturnType<typeof diff> =>
+      diff(ctx, {
+        backup: backupId,
+        other: { client, via: 'http' },
+        fernetKeys: [KEY],
+        ...(tables === undefined ? {} : { tables }),
+      });
+    expect(await compare()).toMatchObject({ different: false, notCompared: [] });
+    Object.assign(world.fake.rows.variables[0] ?? {}, { value: 'new' });
+    world.fake.rows.variables.splice(3, 1);
+    const { tables } = await compare(['variable']);
+    expect(tables).toMatchObject([{ table: 'variable', missing: 1, changed: 1, notComparable: 0 }]);
+    expect(readdirSync(folder)).toEqual([]);
+    vi.unstubAllEnvs();
+    rmSync(folder, { recursive: true });
+  });
+
+  test('what is masked now was not changed: it cannot be compared', async () => {
+    await start('3.2.1');
+    const { backupId } = await backUp();
+    Object.assign(world.fake.rows.variables[0] ?? {}, { value: '***' });
+    const other = { client: world.client, via: 'http' } as const;
+    const { tables } = await diff(world.ctx, { backup: backupId, other, fernetKeys: [KEY] });
+    expect(tables.filter((one) => one.notComparable + one.changed > 0)).toMatchObject([
+      { table: 'variable', changed: 0, notComparable: 1, examples: { notComparable: ['plain'] } },
+    ]);
+  });
+
+  test('is counted against a backup; what the API does not count is said', async () => {
+    await start('3.2.1');
+    await backUp();
+    const count = async (): Promise<unknown> => {
+      const { differences } = await verify(world.ctx, {
+        backup: 'latest',
+        environment: { client: world.client, via: 'http' },
+      });
+      return differences;
+    };
+    expect(await count()).toEqual([]);
+    expect(world.events).toContainEqual(
+      expect.objectContaining({ message: expect.stringContaining('task_instance_history') as string }),
+    );
+    world.fake.rows.dag_runs.splice(1, 1);
+    expect(await count()).toEqual([{ table: 'dag_run', backup: 3, database: 2 }]);
+  });
 });

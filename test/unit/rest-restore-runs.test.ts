@@ -8,7 +8,7 @@ import { noHistory } from '../helpers/fake-airflow-history.ts';
 import type { FakeRows } from '../helpers/fake-airflow-rows.ts';
 import { CONF } from '../helpers/fake-airflow-sample.ts';
 import { parseExact } from '../../src/rest/exact-json.ts';
-import { restWorld, writes } from '../helpers/rest-world.ts';
+import { restWorld, writes } from '../helpers/restore-world.ts';
 
 const world = restWorld();
 afterEach(() => world.close());

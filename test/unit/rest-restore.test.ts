@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { isLifeboatError } from '../../src/errors.ts';
 import type { FakeRows } from '../helpers/fake-airflow-rows.ts';
-import { restWorld, writes } from '../helpers/rest-world.ts';
+import { restWorld, writes } from '../helpers/restore-world.ts';
 
 const OTHER_KEY = `${Buffer.alloc(32, 8).toString('base64url')}=`;
 const { backedUp, start, restore, close } = restWorld();

@@ -1,10 +1,11 @@
 import type { BackupRequest, BackupResult } from '../../engine/api.ts';
-import type { RestBackupResult } from '../../engine/rest/api.ts';
+import type { RestBackupRequest, RestBackupResult, XcomChoice } from '../../engine/rest/api.ts';
 import type { SecretsMode } from '../../engine/manifest.ts';
 import { LifeboatError } from '../../errors.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
 import { carryingTask, openEnvironment, withEngine } from '../context.ts';
 import { DRY_RUN, SEAL_TO } from '../flags.ts';
+import { readInput } from '../read-input.ts';
 import { namesRest, withRest } from '../rest.ts';
 import type { Style } from '../text/style.ts';
 import { labelled, names, wrap } from '../text/table.ts';
@@ -42,6 +43,14 @@ export const backupCommand: Command = {
       describe:
         'Read at most so much a second from the server, over all connections and before compression, such as 50MB/s or 500kB/s',
     },
+    {
+      name: 'xcoms',
+      kind: 'text',
+      group: GROUP,
+      choices: ['all', 'unfinished'],
+      describe:
+        'Through the REST API, where each value is a request: the XComs of all runs, or of unfinished ones alone; default all',
+    },
     { name: 'label', kind: 'text', group: GROUP, describe: 'A note for list and show' },
     {
       name: 'secrets',
@@ -52,6 +61,13 @@ export const backupCommand: Command = {
         'Secrets as the database has them, sealed for --seal-to, or left out; default ciphertext, sealed with --seal-to',
     },
     SEAL_TO,
+    {
+      name: 'secrets-from',
+      kind: 'text',
+      group: 'Secrets:',
+      describe:
+        'File with the secrets that the REST API masks, read inside Airflow: {"variables":{KEY:VALUE},"connections":{ID:{"password":…,"extra":…}}}; - is stdin. --dry-run --json lists them as plan.masked',
+    },
     DRY_RUN,
     ...TASK_TOKEN_FLAGS,
   ],
@@ -74,6 +90,7 @@ export const backupCommand: Command = {
 
 async function run(input: CommandInput): Promise<Outcome> {
   if (await namesRest(input)) return runThroughRest(input);
+  if (input.args.given('secrets-from')) throw notOfDatabases();
   const request = await backupRequest(input);
   const { backup } = await import('../../engine/backup.ts');
   const result = await withEngine(input, (ctx) => backup(ctx, request));
@@ -82,6 +99,13 @@ async function run(input: CommandInput): Promise<Outcome> {
 
 /** Of flags about connections to a database. */
 const OF_DATABASES = ['jobs', 'max-rate', 'schema'] as const;
+
+async function givenSecrets(input: CommandInput): Promise<Pick<RestBackupRequest, 'given'>> {
+  const file = input.args.text('secrets-from');
+  if (file === undefined) return {};
+  const { parseGivenSecrets } = await import('../../engine/rest/given.ts');
+  return { given: parseGivenSecrets(await readInput(input, file, '--secrets-from')) };
+}
 
 async function runThroughRest(input: CommandInput): Promise<Outcome> {
   const { args, host } = input;
@@ -95,14 +119,29 @@ async function runThroughRest(input: CommandInput): Promise<Outcome> {
   const settings = await storedSettings(input);
   const { backupThroughRest } = await import('../../engine/rest/backup.ts');
   const keys = { fernetKeys: resolveFernetKeys(host.env), fernetKeysLent: fernetKeysAreLent(host.env) };
+  const given = await givenSecrets(input);
+  // readText let nothing through but the flag's choices.
+  const chosen = args.text('xcoms') as XcomChoice | undefined;
+  const choices = { ...settings, ...keys, ...given, ...(chosen === undefined ? {} : { xcoms: chosen }) };
   const result = await withRest(input, (client, via) =>
-    withEngine(input, (ctx) => backupThroughRest(ctx, { ...settings, ...keys, client, via })),
+    withEngine(input, (ctx) => backupThroughRest(ctx, { ...choices, client, via })),
   );
   return { ending: 'done', result: { ...result }, text: (style) => backupText(result, style) };
 }
 
+function notOfDatabases(): LifeboatError {
+  return new LifeboatError('usage', '--secrets-from is for backups through the REST API.', {
+    next: 'Leave it out: the database has every secret. Or name the API: --airflow https://… or mwaa://….',
+  });
+}
+
 async function backupRequest(input: CommandInput): Promise<BackupRequest> {
   const { args } = input;
+  if (args.given('xcoms')) {
+    throw new LifeboatError('usage', '--xcoms is for backups through the REST API.', {
+      next: 'Leave it out, or leave out all XComs with --exclude-tables xcom.',
+    });
+  }
   const { parseRate } = await import('../../config.ts');
   const maxRate = args.text('max-rate');
   return {
@@ -147,7 +186,7 @@ function backupText(result: BackupResult | RestBackupResult, style: Style): stri
   const { totals } = manifest;
   const rate =
     'requests' in result
-      ? `, with ${counted(result.requests, 'request')}`
+      ? `, with ${counted(result.requests, 'request')} and ${bytes(result.receivedBytes)} received`
       : result.maxRate === null
         ? ''
         : `, at most ${bytes(result.maxRate)} a second`;

@@ -1,6 +1,7 @@
-import { LifeboatError, toError } from '../../errors.ts';
+import { LifeboatError } from '../../errors.ts';
 import type { RestMethod, RestRequest } from '../../rest/transport.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
+import { fileError, readInput } from '../read-input.ts';
 import { withRest } from '../rest.ts';
 
 export const restCommand: Command = {
@@ -106,9 +107,7 @@ async function bodyOf({ args, host }: CommandInput): Promise<unknown> {
     throw usage('--body and --body-file are both given.', 'Give one of them.');
   }
   if (inline !== undefined) return parse(inline, '--body');
-  if (file === undefined) return undefined;
-  const { text } = await import('node:stream/consumers');
-  return parse(file === '-' ? await text(host.stdin) : await read(file), '--body-file');
+  return file === undefined ? undefined : parse(await readInput({ host }, file, '--body-file'), '--body-file');
 }
 
 /** No word of the text in the error: it may be a password. */
@@ -120,15 +119,6 @@ function parse(text: string, flag: string): unknown {
   }
 }
 
-async function read(file: string): Promise<string> {
-  const { readFile } = await import('node:fs/promises');
-  try {
-    return await readFile(file, 'utf8');
-  } catch (thrown) {
-    throw fileError('--body-file cannot be read', thrown);
-  }
-}
-
 async function save(file: string, text: string): Promise<void> {
   const { writeFile } = await import('node:fs/promises');
   try {
@@ -136,11 +126,6 @@ async function save(file: string, text: string): Promise<void> {
   } catch (thrown) {
     throw fileError('Airflow did what it was asked, and --output cannot be written', thrown);
   }
-}
-
-function fileError(what: string, thrown: unknown): LifeboatError {
-  const { code } = toError(thrown) as NodeJS.ErrnoException;
-  return new LifeboatError('failed', `${what}: ${code ?? 'failed'}.`, { cause: thrown });
 }
 
 function usage(message: string, next: string): LifeboatError {

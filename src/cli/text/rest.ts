@@ -1,5 +1,5 @@
 import type { RestSource } from '../../engine/manifest.ts';
-import type { RestBackupPlan } from '../../engine/plans.ts';
+import type { LeftOut, RestBackupPlan } from '../../engine/plans.ts';
 import { leftOutText } from './left-out.ts';
 import type { Style } from './style.ts';
 import { facts, labelled, names, table } from './table.ts';
@@ -30,6 +30,14 @@ export function restFacts({ environment, airflow, api, via, span }: RestSource):
   ];
 }
 
+/** What a task inside Airflow can read. */
+function maskedText(masked: readonly LeftOut[], style: Style): string {
+  if (masked.length === 0) return '';
+  const what = masked.map((one) => `${one.table} (${one.columns?.join(', ') ?? ''}): ${names(one.names ?? [])}`);
+  const says = `${what.join('; ')}. A task inside Airflow can read them for --secrets-from.`;
+  return labelled(style.bold, 'Masked:', says, style);
+}
+
 /** What a backup through the API will read and what not; the warnings are the caller's. */
 export function restBackupSections(plan: RestBackupPlan, style: Style): readonly string[] {
   const columns = [{ title: 'Table' }, { title: 'Rows now', align: 'right' }] as const;
@@ -42,6 +50,7 @@ export function restBackupSections(plan: RestBackupPlan, style: Style): readonly
     `${style.bold('Plan: back up')} ${counted(plan.tables.length, 'table')}, ${plan.compression}`,
     table(columns, rows, style),
     leftOutText(plan.leftOut, style),
+    maskedText(plan.masked ?? [], style),
     plan.secrets.recoverableWith === 'none' ? '' : labelled(style.bold, 'Secrets:', plan.secrets.says, style),
   ];
 }

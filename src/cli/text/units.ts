@@ -19,7 +19,8 @@ export function bytes(value: number): string {
     scaled /= 1000;
     unit += 1;
   }
-  const digits = unit === 0 ? String(scaled) : scaled.toFixed(1);
+  // A rate need not be a whole number of bytes.
+  const digits = unit === 0 ? String(Math.round(scaled)) : scaled.toFixed(1);
   return `${digits} ${BYTE_UNITS[unit] ?? ''}`;
 }
 

@@ -1,4 +1,4 @@
-import { compareEntries, ENTRY_BYTES, groupOf, hasUnreadable, keyOf, sortKey } from './entry.ts';
+import { compareEntries, ENTRY_BYTES, groupOf, hasUnreadable, keyOf, lacksValues, sortKey } from './entry.ts';
 
 export type Difference = 'missing' | 'added' | 'changed' | 'notComparable';
 
@@ -65,7 +65,10 @@ function compareGroup(
     onDifference(unknown ? 'notComparable' : 'changed', keyOf(left, x), groupOf(left, x));
   }
   const rest = pairUp(left, right, pairs.left, pairs.right, 'key');
-  for (const [x] of rest.matched) onDifference('changed', keyOf(left, x), groupOf(left, x));
+  for (const [x, y] of rest.matched) {
+    const unknown = lacksValues(left, x) || lacksValues(right, y);
+    onDifference(unknown ? 'notComparable' : 'changed', keyOf(left, x), groupOf(left, x));
+  }
   for (const x of rest.left) onDifference('missing', keyOf(left, x), groupOf(left, x));
   for (const y of rest.right) onDifference('added', keyOf(right, y), groupOf(right, y));
 }

@@ -10,13 +10,14 @@ import { createProgress } from '../progress.ts';
 import { hasSealed } from '../sealed/fields.ts';
 import { unsealForReading } from '../sealed/open-backup.ts';
 import type { Unsealing } from '../sealed/read.ts';
+import { withApiSide } from './api-side.ts';
 import { planDiff } from './plan.ts';
 import { backupSide, withDatabaseSide } from './sides.ts';
 import type { Side } from './sides.ts';
 import { createTableComparer } from './tables.ts';
 
 /**
- * Compares a backup with another one, or with a database: per table the rows that the other side lacks, has besides, or
+ * Compares a backup with another one, with a database, or with what the REST API gives: per table the rows that the other side lacks, has besides, or
  * has with other content. Rows are matched by natural keys; ids, which a restore may move, do not count, and references
  * are compared as the rows that they name.
  *
@@ -33,6 +34,19 @@ export async function diff(ctx: EngineContext, request: DiffRequest): Promise<Di
     return withDatabaseSide(ctx, request.other.environment, (side) =>
       compareSides(ctx, withKeys(request, opened), left.backupId, own, side),
     );
+  }
+  if ('client' in request.other) {
+    const { manifest } = left;
+    return withApiSide(ctx, request.other, { manifest, tables: request.tables }, (side, key) => {
+      const known = withKeys(request, opened);
+      return compareSides(
+        ctx,
+        { ...known, fernetKeys: [...known.fernetKeys, key] },
+        left.backupId,
+        own,
+        side,
+      );
+    });
   }
   const right = await resolveBackup(ctx, request.other.backup);
   const [other] = await openSides(ctx, request, [right]);

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { parseExact, stringifyExact } from '../../rest/exact-json.ts';
 import { fernetDecrypt } from '../../secrets/fernet.ts';
 import type { IdMap } from './id-map.ts';
 import type { ComparedTable, Field } from './plan.ts';
@@ -14,6 +15,7 @@ const SECRETS_AT = CONTENT_AT + 12;
 const FLAGS_AT = SECRETS_AT + 7;
 const GROUP_AT = FLAGS_AT + 1;
 const UNREADABLE = 1;
+const LACKS_VALUES = 2;
 
 /** What one row is reduced to: fixed size, comparable as bytes, nothing of its values in it. */
 export function partitionKey(entry: Uint8Array): number {
@@ -27,6 +29,11 @@ export function sortKey(entries: Buffer, index: number): number {
 
 export function hasUnreadable(entries: Buffer, index: number): boolean {
   return ((entries[index * ENTRY_BYTES + FLAGS_AT] ?? 0) & UNREADABLE) !== 0;
+}
+
+/** Its content is not all there. */
+export function lacksValues(entries: Buffer, index: number): boolean {
+  return ((entries[index * ENTRY_BYTES + FLAGS_AT] ?? 0) & LACKS_VALUES) !== 0;
 }
 
 export function groupOf(entries: Buffer, index: number): number {
@@ -81,6 +88,9 @@ export function createRowHasher(
       entry.set(digest(record, keyFields).subarray(0, KEY_BYTES), 0);
       if (table.key) entry.set(digest(record, table.content).subarray(0, 12), CONTENT_AT);
       if (table.secrets.length > 0) addSecrets(entry, input, record, table, options);
+      if (lacksCompared(record, table)) {
+        entry[FLAGS_AT] = (entry[FLAGS_AT] ?? 0) | (table.secrets.length > 0 ? UNREADABLE : LACKS_VALUES);
+      }
       if (table.group !== undefined) {
         const dag = fieldText(record, table.group);
         if (dag !== null) entry.writeUInt32LE(options.group(dag), GROUP_AT);
@@ -88,6 +98,13 @@ export function createRowHasher(
       return entry;
     },
   };
+}
+
+/** The row says that it lacks a value that is compared. */
+function lacksCompared(record: CsvRecord, { unreadable }: ComparedTable): boolean {
+  if (unreadable === undefined) return false;
+  const names = fieldText(record, unreadable.index);
+  return names !== null && names.split(',').some((name) => unreadable.columns.includes(name));
 }
 
 /** Clear text is hashed where it is stored or can be read; what no key reads is hashed as it is, and marked. */
@@ -99,7 +116,7 @@ function addSecrets(
   { fernetKeys }: HashOptions,
 ): void {
   input.reset();
-  for (const { index, flag } of table.secrets) {
+  for (const { index, flag, json } of table.secrets) {
     const text = fieldText(record, index);
     const isToken =
       text !== null &&
@@ -107,7 +124,10 @@ function addSecrets(
       (flag === undefined ? !text.startsWith('{') : fieldText(record, flag) === 't');
     const clear = isToken ? fernetDecrypt(fernetKeys, text) : undefined;
     if (isToken && !clear) entry[FLAGS_AT] = UNREADABLE;
-    const value = clear ?? (text === null ? undefined : Buffer.from(text));
+    const stored = clear ?? (text === null ? undefined : Buffer.from(text));
+    // A variable is text, and Airflow writes it anew when it is an object or a list.
+    const isJson = json === true && /^\s*[[{]/.test(stored?.toString() ?? '');
+    const value = isJson && stored ? Buffer.from(jsonAnew(stored.toString())) : stored;
     input.add(Buffer.from(value === undefined ? 'n' : 'v'));
     if (value) input.add(value);
   }
@@ -119,15 +139,28 @@ const DANGLING = Buffer.from('x');
 function addField(
   input: Input,
   record: CsvRecord,
-  { index, parent }: Field,
+  { index, parent, json }: Field,
   parents: ReadonlyMap<string, IdMap>,
 ): void {
   const [start, end] = [record.start(index), record.end(index)];
+  if (json === true && start !== end) {
+    input.add(Buffer.from(jsonAnew(fieldText(record, index) ?? '')));
+    return;
+  }
   if (parent === undefined || start === end) {
     input.add(record.bytes, start, end);
     return;
   }
   input.add(parents.get(parent)?.get(Number(fieldText(record, index))) ?? DANGLING);
+}
+
+/** Airflow's API writes JSON anew; what is none stays as it is. */
+function jsonAnew(text: string): string {
+  try {
+    return stringifyExact(parseExact(text));
+  } catch {
+    return text;
+  }
 }
 
 interface Input {

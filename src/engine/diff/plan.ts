@@ -1,4 +1,5 @@
 import { LifeboatError } from '../../errors.ts';
+import { UNREADABLE_COLUMN } from '../../versions/rest-tables.ts';
 import { naturalKey, type ComparedSpec } from './keys.ts';
 
 /** A side as far as the plan needs it: its specs in load order, and the columns of each table that it holds. */
@@ -6,14 +7,19 @@ export interface SideShape {
   readonly label: string;
   readonly specs: readonly ComparedSpec[];
   readonly columns: ReadonlyMap<string, readonly string[]>;
-  /** Whether a secret is encrypted is the backup's own doing, and says nothing about the environment. */
-  readonly ownFlags?: boolean;
+  /**
+   * Read through the API: whether a secret is encrypted is the backup's own doing and says nothing about the
+   * environment, and JSON is written anew.
+   */
+  readonly throughApi?: boolean;
 }
 
 /** A field of a record; with a parent its id is compared as the row that it names. */
 export interface Field {
   readonly index: number;
   readonly parent?: string;
+  /** Compared as what it means: spaces do not count. */
+  readonly json?: true;
 }
 
 export interface ComparedTable {
@@ -25,7 +31,9 @@ export interface ComparedTable {
   /** Absent: no natural key, rows are equal or not. */
   readonly key?: readonly Field[];
   readonly content: readonly Field[];
-  readonly secrets: readonly { readonly index: number; readonly flag?: number }[];
+  readonly secrets: readonly { readonly index: number; readonly flag?: number; readonly json?: true }[];
+  /** Position of the names of values that a row lacks, and those names that are compared. */
+  readonly unreadable?: { readonly index: number; readonly columns: readonly string[] };
   /** Position of dag_id. */
   readonly group?: number;
   /** Position of the id that other tables refer to; only when one of them is compared. */
@@ -135,25 +143,33 @@ function planTable(
     .map((column) => column.name)
     .filter((column) => hasBoth(left, right, spec.name, column));
   const flags = new Set(spec.secrets.map(({ flag }) => flag));
-  const ownFlags = left.ownFlags === true || right.ownFlags === true;
+  const throughApi = left.throughApi === true || right.throughApi === true;
   const content = common.filter(
-    (column) => isCompared(column) && !secrets.has(column) && !(ownFlags && flags.has(column)),
+    (column) =>
+      isCompared(column) &&
+      column !== UNREADABLE_COLUMN &&
+      !secrets.has(column) &&
+      !(throughApi && flags.has(column)),
   );
   const read = common.filter((column) =>
     role === 'lookup'
       ? column === id || key?.includes(column) === true
       : content.includes(column) || column === id || secrets.has(column) || flags.has(column),
   );
+  const everywhere = new Set([...columnsOf(left, spec.name), ...columnsOf(right, spec.name)]);
+  const marked = role === 'compare' && everywhere.has(UNREADABLE_COLUMN);
+  const columns = marked ? [...read, UNREADABLE_COLUMN] : read;
   const index = (column: string): number => read.indexOf(column);
+  const json = (column: string): { readonly json?: true } =>
+    throughApi && spec.columns.find(({ name }) => name === column)?.type === 'json' ? { json: true } : {};
   const field = (column: string): Field => {
     const parent = spec.references[column];
-    return { index: index(column), ...(parent === undefined ? {} : { parent }) };
+    return { index: index(column), ...json(column), ...(parent === undefined ? {} : { parent }) };
   };
-  const everywhere = new Set([...columnsOf(left, spec.name), ...columnsOf(right, spec.name)]);
   return {
     name: spec.name,
     role,
-    columns: read,
+    columns,
     ...(key === undefined ? {} : { key: key.map(field) }),
     content: content.filter((column) => read.includes(column)).map(field),
     secrets: spec.secrets
@@ -161,11 +177,16 @@ function planTable(
       .map(({ column, flag }) => ({
         index: index(column),
         ...(flag === undefined ? {} : { flag: index(flag) }),
+        ...(throughApi ? { json: true as const } : {}),
       })),
+    ...(marked ? { unreadable: { index: read.length, columns: read } } : {}),
     ...(read.includes('dag_id') ? { group: index('dag_id') } : {}),
     ...(id === undefined ? {} : { id: index(id) }),
     leftOut: [...everywhere].filter(
-      (column) => !content.includes(column) && !(secrets.has(column) && read.includes(column)),
+      (column) =>
+        column !== UNREADABLE_COLUMN &&
+        !content.includes(column) &&
+        !(secrets.has(column) && read.includes(column)),
     ),
   };
 }

@@ -1,9 +1,10 @@
 import type { DatabaseTarget } from '../../db/target.ts';
+import type { ApiTarget } from '../rest/api.ts';
 
 export interface DiffRequest {
   readonly backup: string;
-  /** What the backup is compared with: a database, or another backup of the same storage. */
-  readonly other: { readonly environment: DatabaseTarget } | { readonly backup: string };
+  /** What the backup is compared with: a database, an Airflow through its API, or another backup of the same storage. */
+  readonly other: { readonly environment: DatabaseTarget } | ApiTarget | { readonly backup: string };
   /** Tables to compare; all when absent. */
   readonly tables?: readonly string[];
   /** Every known key, of either side: secrets are compared by what they hold, as far as they can be read. */

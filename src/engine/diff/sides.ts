@@ -36,7 +36,7 @@ export interface Side extends SideShape {
   /** Airflow minor, or the releases that share its schema. */
   readonly airflow: string;
   rows(table: string): Promise<number>;
-  /** Every row of a table, with these columns in this order, as PostgreSQL's CSV. */
+  /** Every row of a table, with these columns in this order, as PostgreSQL's CSV; NULL for a column that is not there. */
   read(table: string, columns: readonly string[], options: ReadOptions): Promise<void>;
 }
 
@@ -52,7 +52,7 @@ export function backupSide(
     label: `backup ${backupId}`,
     airflow: manifest.source.airflow,
     specs: specsOf(backupId, manifest.source),
-    ownFlags: manifest.source.kind === 'rest',
+    throughApi: manifest.source.kind === 'rest',
     columns: new Map(seen.map((table) => [table.name, table.columns])),
     rows: (name) => Promise.resolve(tables.get(name)?.rows ?? 0),
     read: async (name, columns, options) => {
@@ -146,17 +146,21 @@ function damaged(key: string, problem: string): LifeboatError {
   });
 }
 
-/** The same record with its fields as they were asked for. */
+/** The same record with its fields as they were asked for; empty ones where it has none. */
 function inOrder(
   places: readonly number[],
   onRecord: (record: CsvRecord) => void,
 ): (record: CsvRecord) => void {
   let current: CsvRecord | undefined;
+  const offset = (of: 'start' | 'end', field: number): number => {
+    const place = places[field] ?? -1;
+    return place < 0 ? 0 : (current?.[of](place) ?? 0);
+  };
   const view = {
     bytes: new Uint8Array(0) as Uint8Array,
     fields: places.length,
-    start: (field: number) => current?.start(places[field] ?? 0) ?? 0,
-    end: (field: number) => current?.end(places[field] ?? 0) ?? 0,
+    start: (field: number) => offset('start', field),
+    end: (field: number) => offset('end', field),
   };
   return (record) => {
     current = record;
@@ -179,11 +183,18 @@ export async function withDatabaseSide<T>(
         only === undefined ? '' : ` WHERE ${only.replaceAll('{schema}', quoteIdent(target.schema))}`;
       return `${quoteTable(target.schema, name)}${where}`;
     };
+    const columnsOf = new Map(
+      tables.map((table) => [table.name, table.columns.map((column) => column.name)]),
+    );
+    const selected = (name: string, columns: readonly string[]): string =>
+      columns
+        .map((column) => (columnsOf.get(name)?.includes(column) === true ? quoteIdent(column) : 'NULL'))
+        .join(', ');
     return work({
       label: target.name,
       airflow: facts.airflow,
       specs: tables,
-      columns: new Map(tables.map((table) => [table.name, table.columns.map((column) => column.name)])),
+      columns: columnsOf,
       rows: async (name) => {
         const { rows } = await client.query<{ rows: string }>(
           `SELECT pg_catalog.count(*) AS rows FROM ${from(name)}`,
@@ -191,7 +202,7 @@ export async function withDatabaseSide<T>(
         return Number(rows[0]?.rows ?? 0);
       },
       read: (name, columns, options) =>
-        readTable(ctx, client, `SELECT ${columns.map(quoteIdent).join(', ')} FROM ${from(name)}`, options),
+        readTable(ctx, client, `SELECT ${selected(name, columns)} FROM ${from(name)}`, options),
     });
   });
 }

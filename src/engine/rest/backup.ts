@@ -12,7 +12,7 @@ import { planRestBackup, type PlannedRestBackup } from './plan.ts';
 import { readLists, readPer } from './read-lists.ts';
 import { readRuns, type RunsRead } from './read-runs.ts';
 import type { OpenTable, Reading } from './reading.ts';
-import { openTableWriter } from './table-writer.ts';
+import { createTableWriter } from './table-writer.ts';
 
 /** For taking back the parts of a failed backup; the user waits for it. */
 const REMOVE_TIMEOUT_MS = 10_000;
@@ -35,13 +35,17 @@ export async function backupThroughRest(
   const planned = await planRestBackup(ctx, request, backupId, gaps);
   ctx.report({ event: 'plan', plan: planned.plan });
   const said = { backupId, secrets: planned.secrets.plan, debris };
-  const requests = (): number => request.client.requests();
-  if (request.dryRun) return { ...said, requests: requests() };
+  const { client } = request;
+  const traffic = (): Pick<RestBackupResult, 'requests' | 'receivedBytes'> => ({
+    requests: client.requests(),
+    receivedBytes: client.receivedBytes(),
+  });
+  if (request.dryRun) return { ...said, ...traffic() };
   for (const warning of planned.plan.warnings) ctx.report({ event: 'warning', ...warning });
   try {
     const { tables, runs } = await readAll(ctx, request, planned, { backupId, started });
     const manifest = await publish(ctx, request, planned, { backupId, started, tables, runs });
-    return { ...said, manifest, requests: requests() };
+    return { ...said, manifest, ...traffic() };
   } catch (error) {
     await removeRemains(ctx, request, planned, backupId);
     throw error;
@@ -77,17 +81,22 @@ async function readAll(
       seal: planned.secrets.seal,
       progress,
     };
-    tables.set(name, { ...table, writer: openTableWriter(ctx, options) });
+    tables.set(name, { ...table, writer: createTableWriter(ctx, options) });
   }
   const reading: Reading = { ctx, client, gaps: planned.gaps, tables };
   try {
     const seen = await readLists(reading);
     await readPer(reading, 'perAsset', () => seen.awaitedAssets);
-    const runs = tables.has('dag_run') ? await readRuns(reading, started) : undefined;
+    const all = request.xcoms !== 'unfinished';
+    const runs = tables.has('dag_run') ? await readRuns(reading, started, all) : undefined;
     await readPer(reading, 'perDag', (list) =>
       list === 'backfills' ? (runs?.backfilled ?? []) : seen.waitingDags,
     );
     const done = await Promise.all([...tables.values()].map(({ writer }) => writer.end()));
+    const read = done.find(({ name }) => name === 'xcom')?.rows;
+    if (!all && read !== undefined && planned.xcoms !== null && planned.xcoms > read) {
+      planned.gaps.rows('xcom', planned.xcoms - read, 'of runs that have ended, not chosen (--xcoms)');
+    }
     progress.end();
     return { tables: done, runs };
   } catch (error) {

@@ -5,6 +5,7 @@ import { compressionName } from '../backup-manifest.ts';
 import type { RestBackupPlan } from '../plans.ts';
 import type { RestBackupRequest } from './api.ts';
 import type { Gaps } from './gaps.ts';
+import { findMasked } from './masked.ts';
 import { together } from './reading.ts';
 import { planRestSecrets, type RestSecrets } from './secrets.ts';
 import { chooseTables, planTable, type PlannedTable } from './tables.ts';
@@ -15,6 +16,8 @@ export interface PlannedRestBackup {
   readonly gaps: Gaps;
   /** As far as the API counts them. */
   readonly totalRows: number;
+  /** Those that the API has, whether they are read or not; null: not counted. */
+  readonly xcoms: number | null;
   readonly plan: RestBackupPlan;
 }
 
@@ -34,8 +37,12 @@ export async function planRestBackup(
   const tables = chosen.map((table) => planTable(table, secrets, gaps));
   for (const name of others) gaps.whole(name, NOT_CHOSEN);
   for (const { table, columns } of tables) {
-    for (const { columns: missing, reason } of table.notGiven) gaps.whole(table.name, reason, missing);
-    const omitted = table.columns.filter(({ name }) => columns.every((stored) => stored.name !== name));
+    const isStored = (name: string): boolean => columns.some((stored) => stored.name === name);
+    for (const { columns: named, reason } of table.notGiven) {
+      const missing = named?.filter((name) => !isStored(name));
+      if (missing?.length !== 0) gaps.whole(table.name, reason, missing);
+    }
+    const omitted = table.columns.filter(({ name }) => !isStored(name));
     if (omitted.length > 0) {
       gaps.whole(
         table.name,
@@ -44,15 +51,20 @@ export async function planRestBackup(
       );
     }
   }
-  const counted = await together(tables, async ({ table }) => ({
+  const found = await together(tables, async ({ table }) => ({
     table: table.name,
     rows: await countRows(client, table.read),
   }));
+  // How many of them are of unfinished runs, only reading tells.
+  const some = request.xcoms === 'unfinished';
+  const counted = found.map((one) => (some && one.table === 'xcom' ? { ...one, rows: null } : one));
+  const masked = request.dryRun ? await findMasked(client, chosen) : undefined;
   return {
     tables,
     secrets,
     gaps,
     totalRows: counted.reduce((sum, { rows }) => sum + (rows ?? 0), 0),
+    xcoms: found.find(({ table }) => table === 'xcom')?.rows ?? null,
     plan: {
       kind: 'rest-backup',
       backupId,
@@ -60,6 +72,7 @@ export async function planRestBackup(
       compression: compressionName(request),
       tables: counted,
       leftOut: gaps.list(),
+      ...(masked === undefined ? {} : { masked }),
       secrets: secrets.plan,
       warnings: secrets.warnings,
     },
@@ -69,7 +82,10 @@ export async function planRestBackup(
 const TASKS = '/dags/~/dagRuns/~/taskInstances';
 
 /** Null: only reading tells. */
-async function countRows(client: RestClient, read: PlannedTable['table']['read']): Promise<number | null> {
+export async function countRows(
+  client: RestClient,
+  read: PlannedTable['table']['read'],
+): Promise<number | null> {
   const { lists } = client.dialect;
   const path = {
     list: read.by === 'list' ? lists[read.list]?.path : undefined,

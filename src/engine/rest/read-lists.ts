@@ -2,8 +2,11 @@ import { isRestError } from '../../rest/errors.ts';
 import { fits } from '../../rest/one.ts';
 import { pages, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
+import { sendUnlessBroken } from '../../rest/unless-broken.ts';
 import type { RestListName } from '../../versions/rest.ts';
-import { listOf, together, TOO_LONG, writeRecords, type OpenTable, type Reading } from './reading.ts';
+import type { RestTable } from '../../versions/rest-tables.ts';
+import { FAILS, listOf, together, TOO_LONG, writeRecords, type Reading } from './reading.ts';
+import { LOST_FIELD, type LostFields } from './tables.ts';
 
 /** Tables that tell of what happened, and that not every role may read. */
 const MAY_BE_CLOSED: readonly string[] = ['log', 'import_error', 'dag_version', 'backfill'];
@@ -24,7 +27,7 @@ export async function readLists(reading: Reading): Promise<SeenInLists> {
     if (read.by !== 'list') continue;
     await unlessClosed(reading, name, async () => {
       for await (const { rows } of pages(reading.client, listOf(reading, read.list, name))) {
-        const records = read.details === undefined ? rows : await withDetails(reading, table, rows);
+        const records = await withDetails(reading, table.table, rows);
         await writeRecords(table, records);
         if (read.list !== 'assets') continue;
         for (const row of rows) {
@@ -33,6 +36,7 @@ export async function readLists(reading: Reading): Promise<SeenInLists> {
         }
       }
     });
+    await table.writer.end();
   }
   return { awaitedAssets, waitingDags: [...waitingDags] };
 }
@@ -84,37 +88,32 @@ async function unlessClosed(reading: Reading, name: string, work: () => Promise<
   }
 }
 
-/** A server that fails at a record fails at it again. */
-const ATTEMPTS = 2;
-const FAILS = 'the API fails at this one (500): its Fernet key may not read it';
-
 /** Fields that only the single record has. */
-async function withDetails(
-  reading: Reading,
-  { table }: OpenTable,
+export async function withDetails(
+  reading: Pick<Reading, 'client' | 'gaps'>,
+  table: RestTable,
   rows: readonly Row[],
 ): Promise<readonly Row[]> {
   const { read } = table;
-  if (read.by !== 'list') return rows;
+  if (read.by !== 'list' || read.details === undefined) return rows;
+  const { details } = read;
   const list = listOf(reading, read.list, table.name);
   return together(rows, async (row) => {
     const name = String(row[list.key[0] ?? '']);
     const path = restPath(`${list.path}/{name}`, { name });
-    if (!fits(reading.client, path)) {
-      for (const column of read.details ?? []) {
-        reading.gaps.value(table.name, column, name, TOO_LONG);
-      }
-      return row;
-    }
+    const lost = (reason: string): Row => {
+      const fields: LostFields = { columns: details, reason };
+      return { ...row, [LOST_FIELD]: fields };
+    };
+    if (!fits(reading.client, path)) return lost(TOO_LONG);
     try {
-      const { body } = await reading.client.send({ method: 'GET', path }, { attempts: ATTEMPTS });
+      const answer = await sendUnlessBroken(reading.client, { method: 'GET', path });
+      if (answer === undefined) return lost(FAILS);
+      const { body } = answer;
       return { ...row, ...(typeof body === 'object' && body !== null ? body : {}) };
     } catch (thrown) {
-      // Deleted since the list; or a secret that the server's Fernet key does not read.
-      if (isRestError(thrown, 404)) return row;
-      if (!isRestError(thrown, 500)) throw thrown;
-      for (const column of read.details ?? []) reading.gaps.value(table.name, column, name, FAILS);
-      return row;
+      if (isRestError(thrown, 404)) return lost('it was deleted while it was read');
+      throw thrown;
     }
   });
 }

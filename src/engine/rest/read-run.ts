@@ -2,7 +2,7 @@ import { fits, getOne } from '../../rest/one.ts';
 import { allRows, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
 import { hasTries, nameOfRun, readTasks, readTries, type RunKey } from './read-tasks.ts';
-import { listOf, together, TOO_LONG, type Reading } from './reading.ts';
+import { listOf, together, type Reading } from './reading.ts';
 import { xcomsOf } from './read-xcoms.ts';
 
 /** A run with everything that hangs on it. */
@@ -20,7 +20,6 @@ const ROUNDS = 3;
 
 /** Undefined: it is gone. */
 export async function readWhole(reading: Reading, key: RunKey): Promise<WholeRun | undefined> {
-  const { client } = reading;
   let before = await stateOf(reading, key);
   for (let round = 1; ; round++) {
     if (before === undefined) return undefined;
@@ -39,7 +38,7 @@ export async function readWhole(reading: Reading, key: RunKey): Promise<WholeRun
   ): Promise<{ readonly run: Row; readonly tasks: readonly Row[] } | undefined> {
     const found = await findRun(reading, run);
     if (found === undefined) return undefined;
-    return { run: found, tasks: needsTasks(tables) ? await readTasks(client, [run]) : [] };
+    return { run: found, tasks: needsTasks(tables) ? await readTasks(reading, [run]) : [] };
   }
 }
 
@@ -60,13 +59,13 @@ function needsTasks(tables: Reading['tables']): boolean {
 /** The earlier tries of these tasks; of those whose path is too long the names are kept. */
 export async function triesOf(reading: Reading, tasks: readonly Row[]): Promise<readonly Row[]> {
   const { client, gaps } = reading;
-  const found = await together(tasks.filter(hasTries), async (task) => {
-    const rows = await readTries(client, task);
-    if (rows !== undefined) return rows;
+  const all = await together(tasks.filter(hasTries), async (task) => {
+    const found = await readTries(client, task);
+    if ('rows' in found) return found.rows;
     const { dag_id: dagId, dag_run_id: runId, task_id: taskId } = task;
     const name = `${nameOfRun({ dagId: String(dagId), runId: String(runId), logicalDate: null })}/${String(taskId)}`;
-    gaps.row('task_instance_history', name, TOO_LONG);
+    gaps.row('task_instance_history', name, found.lost);
     return [];
   });
-  return found.flat();
+  return all.flat();
 }

@@ -28,11 +28,15 @@ const MARGIN_MS = 5 * 60_000;
  * since they hardly change; those under way, and those that came meanwhile, are read at the end, each one within moments,
  * and again when something of it changed between its first and its last request.
  */
-export async function readRuns(reading: Reading, from: Date): Promise<RunsRead> {
+export async function readRuns(
+  reading: Reading,
+  from: Date,
+  xcomsOfEnded: boolean,
+): Promise<RunsRead> {
   const index = createRunIndex(reading.client.dialect.api);
   const tally = createTally();
   const later = await readEnded(reading, index, tally);
-  if (reading.tables.has('xcom')) await readXcoms(reading, index);
+  if (xcomsOfEnded && reading.tables.has('xcom')) await readXcoms(reading, index);
   const changed: string[] = [];
   for (const run of await runsChangedSince(reading, new Date(from.getTime() - MARGIN_MS))) {
     const key = keyOfRun(run);
@@ -69,7 +73,7 @@ async function readEnded(reading: Reading, index: RunIndex, tally: Tally): Promi
     for (const run of ended) tally.add(run, []);
     await write(reading, 'dag_run', ended);
     if (!tables.has('task_instance') && !tables.has('task_instance_history')) continue;
-    const tasks = await readTasks(client, ended.map(keyOfRun));
+    const tasks = await readTasks(reading, ended.map(keyOfRun));
     await write(reading, 'task_instance', tasks);
     if (tables.has('task_instance_history')) {
       await write(reading, 'task_instance_history', await triesOf(reading, tasks));

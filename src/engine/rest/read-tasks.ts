@@ -1,9 +1,10 @@
 import type { RestClient } from '../../rest/client.ts';
 import { isRestError } from '../../rest/errors.ts';
-import { fits, getOne } from '../../rest/one.ts';
-import { allRows, type Row } from '../../rest/pages.ts';
+import { fits } from '../../rest/one.ts';
+import { allRows, type Listing, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
-import { together } from './reading.ts';
+import { sendUnlessBroken } from '../../rest/unless-broken.ts';
+import { FAILS, together, TOO_LONG, type Reading } from './reading.ts';
 
 /** A run, by what names it everywhere. */
 export interface RunKey {
@@ -30,41 +31,83 @@ const RUNS_TOGETHER = 20;
 
 /**
  * The task instances of some runs. v1's batch list has no order and, in older versions, no pages: so it is asked for few
- * enough runs that the answer is whole, and a run that is larger alone by its own list.
+ * enough runs that the answer is whole, and a run that is larger alone by its own list. Where the server fails at one of
+ * them, its run is found by halves, and it is named.
  */
-export async function readTasks(client: RestClient, runs: readonly RunKey[]): Promise<readonly Row[]> {
+export async function readTasks(reading: Reading, runs: readonly RunKey[]): Promise<readonly Row[]> {
   const groups = Array.from({ length: Math.ceil(runs.length / RUNS_TOGETHER) }, (_, at) =>
     runs.slice(at * RUNS_TOGETHER, (at + 1) * RUNS_TOGETHER),
   );
-  return (await together(groups, (group) => tasksOf(client, group))).flat();
+  return (await together(groups, (group) => tasksOf(reading, group))).flat();
 }
 
-async function tasksOf(client: RestClient, runs: readonly RunKey[]): Promise<readonly Row[]> {
+async function tasksOf(reading: Reading, runs: readonly RunKey[]): Promise<readonly Row[]> {
+  const { client } = reading;
+  const rows = client.dialect.api === 'v2' ? await orderedBatch(client, runs) : await batch(client, runs);
   const wanted = new Set(runs.map(nameOfRun));
-  const own = (rows: readonly Row[]): readonly Row[] =>
-    rows.filter((row) => wanted.has(nameOfRun(keyOfRun(row))));
-  const form = { dag_ids: [...new Set(runs.map(({ dagId }) => dagId))], ...runFilter(client, runs) };
-  if (client.dialect.api === 'v2') {
-    const listing = { path: BATCH, rows: 'task_instances', key: ['id'], orderBy: 'id', form };
-    return own(await allRows(client, listing));
+  if (rows !== undefined) return rows.filter((row) => wanted.has(nameOfRun(keyOfRun(row))));
+  const [run] = runs;
+  if (run === undefined) return [];
+  if (runs.length === 1) return tasksOfOne(reading, run);
+  const half = Math.ceil(runs.length / 2);
+  const halves = [runs.slice(0, half), runs.slice(half)];
+  return [...(await tasksOf(reading, halves[0] ?? [])), ...(await tasksOf(reading, halves[1] ?? []))];
+}
+
+/** Undefined: the server fails at one of them. */
+async function orderedBatch(
+  client: RestClient,
+  runs: readonly RunKey[],
+): Promise<readonly Row[] | undefined> {
+  try {
+    return await allRows(client, batchOf(client, runs));
+  } catch (thrown) {
+    if (isRestError(thrown, 500)) return undefined;
+    throw thrown;
   }
-  const { body } = await client.send({ method: 'POST', path: BATCH, body: form, repeatable: true });
-  const { task_instances: rows, total_entries: total } = body as {
+}
+
+/** Undefined: the server fails at one of them, or gives only a part. */
+async function batch(client: RestClient, runs: readonly RunKey[]): Promise<readonly Row[] | undefined> {
+  const { path, form } = batchOf(client, runs);
+  const answer = await sendUnlessBroken(client, { method: 'POST', path, body: form, repeatable: true });
+  if (answer === undefined) return undefined;
+  const { task_instances: rows, total_entries: total } = answer.body as {
     task_instances: readonly Row[];
     total_entries: number;
   };
-  if (rows.length === total) return own(rows);
-  const [first] = runs;
-  if (first === undefined) return [];
-  if (runs.length > 1) {
-    const half = Math.ceil(runs.length / 2);
-    return [...(await tasksOf(client, runs.slice(0, half))), ...(await tasksOf(client, runs.slice(half)))];
+  return rows.length === total ? rows : undefined;
+}
+
+function batchOf(client: RestClient, runs: readonly RunKey[]): Listing {
+  const form = { dag_ids: [...new Set(runs.map(({ dagId }) => dagId))], ...runFilter(client, runs) };
+  return { path: BATCH, rows: 'task_instances', key: ['id'], orderBy: 'id', form };
+}
+
+/** Of a run that has too many for one answer, or one that the server fails at. */
+async function tasksOfOne({ client, gaps }: Reading, run: RunKey): Promise<readonly Row[]> {
+  const { dagId, runId } = run;
+  const path = restPath('/dags/{dagId}/dagRuns/{runId}/taskInstances', { dagId, runId });
+  const own: Listing =
+    client.dialect.api === 'v2'
+      ? batchOf(client, [run])
+      : { path, rows: 'task_instances', key: ['task_id', 'map_index'] };
+  if (!fits(client, own.path)) {
+    gaps.row('task_instance', `${nameOfRun(run)}/…`, TOO_LONG);
+    return [];
   }
-  return allRows(client, {
-    path: restPath('/dags/{dagId}/dagRuns/{runId}/taskInstances', { dagId: first.dagId, runId: first.runId }),
-    rows: 'task_instances',
-    key: ['task_id', 'map_index'],
+  const rows = await allRows(client, {
+    ...own,
+    onUnreadable: (after) => {
+      const place = after === undefined ? 'its first' : `the one after ${nameOfTask(after)}`;
+      gaps.row('task_instance', `${nameOfRun(run)}: ${place}`, FAILS);
+    },
   });
+  return rows.filter((row) => nameOfRun(keyOfRun(row)) === nameOfRun(run));
+}
+
+function nameOfTask({ task_id: id, map_index: index }: Row): string {
+  return `${String(id)}${typeof index === 'number' && index >= 0 ? `[${index}]` : ''}`;
 }
 
 /** By the ids, or where they are no filter yet by the dates between which the runs lie. */
@@ -81,21 +124,28 @@ export function hasTries({ try_number: number, state }: Row): boolean {
   return typeof number === 'number' && (number > 1 || (number === 1 && !ENDED.includes(state)));
 }
 
-/** The earlier tries of a task instance; undefined: its path is too long. */
-export async function readTries(client: RestClient, task: Row): Promise<readonly Row[] | undefined> {
+/** The earlier tries of a task instance, or why there are none. */
+export async function readTries(
+  client: RestClient,
+  task: Row,
+): Promise<{ readonly rows: readonly Row[] } | { readonly lost: string }> {
   const { dagId, runId } = keyOfRun(task);
   const mapped = Number(task.map_index) >= 0 ? `/${String(task.map_index)}` : '';
   const template = `/dags/{dagId}/dagRuns/{runId}/taskInstances/{taskId}${mapped}/tries`;
   const path = restPath(template, { dagId, runId, taskId: String(task.task_id) });
-  if (!fits(client, path)) return undefined;
-  const body = await getOne(client, path).catch((thrown: unknown) => {
+  if (!fits(client, path)) return { lost: TOO_LONG };
+  try {
+    const answer = await sendUnlessBroken(client, { method: 'GET', path });
+    if (answer === undefined) return { lost: FAILS };
+    const { body } = answer;
+    const rows: unknown =
+      typeof body === 'object' && body !== null ? Reflect.get(body, 'task_instances') : undefined;
+    return { rows: Array.isArray(rows) ? withoutCurrent(task, rows as readonly Row[]) : [] };
+  } catch (thrown) {
     // 2.10 has none for a task that its DAG does not have any more.
-    if (isRestError(thrown, 404)) return undefined;
+    if (isRestError(thrown, 404)) return { rows: [] };
     throw thrown;
-  });
-  const rows: unknown =
-    typeof body === 'object' && body !== null ? Reflect.get(body, 'task_instances') : undefined;
-  return Array.isArray(rows) ? withoutCurrent(task, rows as readonly Row[]) : [];
+  }
 }
 
 /** The API tells the current try behind the earlier ones, but where it waits for the next: then all are earlier ones. */

@@ -2,8 +2,10 @@ import { isRestError } from '../../rest/errors.ts';
 import { fits } from '../../rest/one.ts';
 import { allRows, pages, type Listing, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
+import { sendUnlessBroken } from '../../rest/unless-broken.ts';
+import { UNREADABLE_COLUMN } from '../../versions/rest-tables.ts';
 import { nameOfRun, type RunKey } from './read-tasks.ts';
-import { listOf, together, TOO_LONG, type Reading } from './reading.ts';
+import { FAILS, listOf, together, TOO_LONG, type Reading } from './reading.ts';
 
 /** The run of an XCom; v1 tells it by its date alone. Undefined: not one of those that are read. */
 export type RunOf = (xcom: Row) => RunKey | undefined;
@@ -35,9 +37,6 @@ export async function xcomsOf(reading: Reading, run: RunKey): Promise<readonly R
   return together(rows, (row) => withValue(reading, run, row));
 }
 
-/** A server that fails at a value fails at it again: some cannot be written as JSON at all. */
-const ATTEMPTS = 2;
-
 async function withValue(reading: Reading, { dagId, runId }: RunKey, row: Row): Promise<Row> {
   const { client, gaps } = reading;
   const named = { ...row, run_id: runId, map_index: row.map_index ?? -1 };
@@ -48,9 +47,10 @@ async function withValue(reading: Reading, { dagId, runId }: RunKey, row: Row): 
     taskId,
     key,
   });
+  const { xcomColumn } = client.dialect;
   const lost = (reason: string): Row => {
-    gaps.value('xcom', client.dialect.xcomColumn, `${dagId}/${runId}/${taskId}/${key}`, reason);
-    return named;
+    gaps.value('xcom', xcomColumn, `${dagId}/${runId}/${taskId}/${key}`, reason);
+    return { ...named, [UNREADABLE_COLUMN]: xcomColumn };
   };
   if (!fits(client, path)) return lost(TOO_LONG);
   const query = {
@@ -58,13 +58,10 @@ async function withValue(reading: Reading, { dagId, runId }: RunKey, row: Row): 
     ...(client.dialect.api === 'v2' ? { stringify: false } : {}),
   };
   try {
-    const { body } = await client.send(
-      { method: 'GET', path, query, exactNumbers: true },
-      { attempts: ATTEMPTS },
-    );
-    return { ...named, value: (body as Row).value };
+    const answer = await sendUnlessBroken(client, { method: 'GET', path, query, exactNumbers: true });
+    return answer === undefined ? lost(FAILS) : { ...named, value: (answer.body as Row).value };
   } catch (thrown) {
-    if (!isRestError(thrown) || thrown.status === 0) throw thrown;
+    if (!isRestError(thrown) || thrown.status === 0 || thrown.transient) throw thrown;
     return lost(`the API answers ${thrown.status} for its value`);
   }
 }

@@ -25,8 +25,14 @@ export interface Reading {
 /** Why something is not in a backup through InvokeRestApi. */
 export const TOO_LONG = 'its path is longer than InvokeRestApi takes; &via=web has no such limit';
 
+/** Why something is not in a backup that the server itself cannot tell. */
+export const FAILS =
+  'the API fails at it (500): a Fernet key that does not read it, or a value that is no JSON';
+
 /** A list of the API, read for a table: a row that the server itself fails at is a gap, and not the end of the backup. */
-export function listOf({ client, gaps }: Reading, name: RestListName, table: string): Listing {
+export function listOf(
+  { client, gaps }: Pick<Reading, 'client' | 'gaps'>,
+  name: RestListName, table: string): Listing {
   const list = client.dialect.lists[name];
   if (list === undefined) throw new Error(`${client.dialect.api} has no list ${name}`);
   return {
@@ -36,13 +42,11 @@ export function listOf({ client, gaps }: Reading, name: RestListName, table: str
       gaps.row(
         table,
         after === undefined ? 'the first row' : `the row after ${nameOf(list.key, after)}`,
-        UNREADABLE,
+        FAILS,
       );
     },
   };
 }
-
-const UNREADABLE = 'the API fails at it (500); of a variable or connection, its Fernet key may not read it';
 
 function nameOf(key: readonly string[], row: Row): string {
   return key.map((field) => String(row[field])).join('/');

@@ -31,12 +31,31 @@ export interface TableWriter {
   readonly name: string;
   /** Waits for the storage when it is slower. */
   write(rows: readonly Row[]): Promise<void>;
+  /** Nothing more comes; the same when it is said again. */
   end(): Promise<ManifestTable>;
   /** Gives up what was not ended; waits until the storage has let go of it. */
   abandon(): Promise<void>;
 }
 
-export function openTableWriter(ctx: EngineContext, options: TableWriterOptions): TableWriter {
+/** Opened by its first row: a dozen uploads that wait for theirs are a dozen buffers. */
+export function createTableWriter(ctx: EngineContext, options: TableWriterOptions): TableWriter {
+  let opened: TableWriter | undefined;
+  let ended: Promise<ManifestTable> | undefined;
+  const open = (): TableWriter => (opened ??= openTableWriter(ctx, options));
+  return {
+    name: options.name,
+    write: async (rows) => {
+      if (rows.length > 0) await open().write(rows);
+    },
+    end: () => (ended ??= open().end()),
+    abandon: async () => {
+      await opened?.abandon();
+      await ended?.catch(() => undefined);
+    },
+  };
+}
+
+function openTableWriter(ctx: EngineContext, options: TableWriterOptions): TableWriter {
   const { backupId, name, columns, compression, seal, progress } = options;
   // One of its own: a dozen tables that listen to the same are taken for a leak.
   const signal = AbortSignal.any([ctx.signal]);

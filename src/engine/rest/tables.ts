@@ -1,4 +1,4 @@
-import { restTables, UNREADABLE_COLUMN, type RestTable } from '../../versions/rest-tables.ts';
+import { restTables, UNREADABLE_COLUMN, type RestColumn, type RestTable } from '../../versions/rest-tables.ts';
 import { LifeboatError } from '../../errors.ts';
 import type { Row } from '../import/foreign.ts';
 import type { Gaps } from './gaps.ts';
@@ -11,6 +11,14 @@ export const SECRET_FLAGS: Readonly<Record<string, Readonly<Record<string, strin
   variable: { val: 'is_encrypted' },
   connection: { password: 'is_encrypted', extra: 'is_extra_encrypted' },
 };
+
+/** Of a record whose secrets were asked for and did not come: LostFields. No field of the API is called so. */
+export const LOST_FIELD = 'lifeboat_lost';
+
+export interface LostFields {
+  readonly columns: readonly string[];
+  readonly reason: string;
+}
 
 export interface PlannedTable {
   readonly table: RestTable;
@@ -42,11 +50,19 @@ export function chooseTables(
   return { chosen, others: all.filter((table) => !chosen.includes(table)).map(({ name }) => name) };
 }
 
-export function planTable(table: RestTable, secrets: RestSecrets, gaps: Gaps): PlannedTable {
+export function planTable(table: RestTable, secrets: Pick<RestSecrets, 'omit' | 'encrypt' | 'given'>, gaps: Gaps): PlannedTable {
   const flags = SECRET_FLAGS[table.name];
-  const stored = table.columns.filter(({ name }) => flags?.[name] === undefined || !secrets.omit);
+  const { given } = secrets;
+  const shown = table.columns.filter(({ name }) => flags?.[name] === undefined || !secrets.omit);
+  const never = flags === undefined ? [] : Object.keys(flags).filter((name) => !hasColumn(shown, name));
+  // What the API has no field for can still be handed over.
+  const stored = given === undefined ? shown : [...shown, ...never.map(neverShown)];
   const flagNames = stored.flatMap(({ name }) => flags?.[name] ?? []);
-  const never = flags === undefined ? [] : Object.keys(flags).filter((name) => !hasColumn(stored, name));
+  const handed = (column: string, field: string, row: string): string | null | undefined => {
+    const value = given?.valueOf(table.name, row, column);
+    // Where the API shows that there is one, "none" is no answer.
+    return value === null && field !== NO_FIELD ? undefined : value;
+  };
   return {
     table,
     columns: [
@@ -57,25 +73,41 @@ export function planTable(table: RestTable, secrets: RestSecrets, gaps: Gaps): P
     row(record) {
       const row: Row = Object.fromEntries(flagNames.map((name) => [name, 'f']));
       const masked: string[] = [];
+      const lost = record[LOST_FIELD] as LostFields | undefined;
       for (const { name, type, field, masked: mayBeMasked, upperCase } of stored) {
         const value = fieldOf(record, field);
-        const isHidden = mayBeMasked && isMasked(value);
-        if (isHidden) masked.push(name);
-        const given = isHidden ? null : copyValue(type, value);
-        const text = upperCase ? (given?.toUpperCase() ?? null) : given;
+        const isLost = lost?.columns.includes(name) === true;
+        const isHidden = field === NO_FIELD || isLost || (mayBeMasked && isMasked(value));
+        const found = isHidden ? handed(name, field, rowName(table, row)) : copyValue(type, value);
+        if (found === undefined) masked.push(name);
+        const text = (upperCase ? found?.toUpperCase() : found) ?? null;
         const flag = flags?.[name];
         const token = text === null || flag === undefined ? undefined : secrets.encrypt?.(text);
         row[name] = token ?? text;
         if (flag !== undefined && token !== undefined) row[flag] = 't';
       }
-      for (const column of masked) gaps.value(table.name, column, rowName(table, row), MASKED);
-      if (flags !== undefined) row[UNREADABLE_COLUMN] = [...never, ...masked].join(',') || null;
+      const reason = given === undefined || flags === undefined ? MASKED : NOT_HANDED;
+      for (const column of masked) {
+        const why = lost?.columns.includes(column) === true ? lost.reason : reason;
+        gaps.value(table.name, column, rowName(table, row), why);
+      }
+      if (flags !== undefined) {
+        row[UNREADABLE_COLUMN] = [...(given === undefined ? never : []), ...masked].join(',') || null;
+      }
       return row;
     },
   };
 }
 
 const MASKED = 'Airflow masks it in its API (***)';
+const NOT_HANDED = 'Airflow does not show it in its API, and --secrets-from has no value for it';
+
+/** Of a column that the API has no field for. */
+const NO_FIELD = '';
+
+function neverShown(name: string): RestColumn {
+  return { name, type: 'text', field: NO_FIELD, masked: true, upperCase: false };
+}
 
 function hasColumn(columns: readonly StoredColumn[], name: string): boolean {
   return columns.some((column) => column.name === name);

@@ -3,7 +3,11 @@
 from datetime import datetime
 
 from airflow import DAG
-from airflow.operators.python import PythonOperator
+
+try:
+    from airflow.providers.standard.operators.python import PythonOperator
+except ImportError:
+    from airflow.operators.python import PythonOperator
 
 with DAG('hello', schedule='@once', start_date=datetime(2024, 1, 1), catchup=False):
     PythonOperator(task_id='greet', python_callable=lambda: 'ahoy') >> PythonOperator(

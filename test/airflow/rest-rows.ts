@@ -1,0 +1,134 @@
+import { createReadStream } from 'node:fs';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { parse } from 'csv-parse';
+import { to as copyTo } from 'pg-copy-streams';
+import type { Manifest, ManifestTable } from '../../src/engine/manifest.ts';
+import { parseExact, stringifyExact } from '../../src/rest/exact-json.ts';
+import { fernetDecrypt } from '../../src/secrets/fernet.ts';
+import { withClient } from './environment.ts';
+import type { LabHome } from './lab.ts';
+
+type Values = readonly (string | null)[];
+
+const SECRETS = ['val', 'password', 'extra'];
+
+/**
+ * Rows of a backup through the API that its database has not, and the other way round: of every stored table, in the
+ * columns that both have. Secrets are compared in clear, JSON as what it means; a value that the row itself says is
+ * lacking counts as equal.
+ */
+export async function differences(
+  at: LabHome,
+  storage: string,
+  manifest: Manifest,
+  fernetKeys: readonly string[],
+): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (const stored of manifest.tables) {
+    const types = await columnsOf(at, stored.name);
+    const shared = stored.columns.filter((column) => types.has(column) && !column.startsWith('is_e'));
+    const rows = (await storedRows(storage, stored)).map((row) => pick(stored.columns, shared, row));
+    const lacking = await lackingOf(storage, stored);
+    const there = await databaseRows(at, stored.name, shared);
+    const text = (row: Values, lacks: string | null): string =>
+      JSON.stringify(
+        row.map((value, index) => {
+          const column = shared[index] ?? '';
+          return lacks?.split(',').includes(column) === true
+            ? '(lacking)'
+            : meaning(value, { column, type: types.get(column) ?? '', fernetKeys });
+        }),
+      );
+    const left = new Map<string, number>();
+    const lacks = new Map(rows.map((row, index) => [nameOf(shared, row), lacking[index] ?? null]));
+    for (const row of there) count(left, text(row, lacks.get(nameOf(shared, row)) ?? null), 1);
+    rows.forEach((row, index) => {
+      count(left, text(row, lacking[index] ?? null), -1);
+    });
+    for (const [row, rest] of left) {
+      if (rest !== 0) found.push(`${stored.name}: ${rest > 0 ? 'only in the database' : 'only in the backup'}: ${row}`);
+    }
+  }
+  return found;
+}
+
+/** Of tables with rows that may lack something: what names a row. */
+const NAMES = ['key', 'conn_id', 'dag_id', 'task_id', 'run_id', 'map_index'];
+
+function nameOf(columns: readonly string[], row: Values): string {
+  return JSON.stringify(NAMES.map((name) => row[columns.indexOf(name)]));
+}
+
+function count(counts: Map<string, number>, key: string, by: number): void {
+  counts.set(key, (counts.get(key) ?? 0) + by);
+}
+
+function pick(columns: readonly string[], wanted: readonly string[], row: Values): Values {
+  return wanted.map((name) => row[columns.indexOf(name)] ?? null);
+}
+
+function meaning(
+  value: string | null,
+  { column, type, fernetKeys }: { column: string; type: string; fernetKeys: readonly string[] },
+): string | null {
+  if (value === null) return null;
+  const clear = SECRETS.includes(column) ? (fernetDecrypt(fernetKeys, value)?.toString() ?? value) : value;
+  if (!type.startsWith('json') && !SECRETS.includes(column)) return clear;
+  try {
+    return stringifyExact(parseExact(clear));
+  } catch {
+    return clear;
+  }
+}
+
+async function storedRows(storage: string, stored: ManifestTable): Promise<readonly Values[]> {
+  const rows: Values[] = [];
+  for (const { key } of stored.parts) {
+    await pipeline(createReadStream(join(storage, key)), createGunzip(), csv(), async (parsed) => {
+      for await (const row of parsed as AsyncIterable<Values>) rows.push(row);
+    });
+  }
+  return rows;
+}
+
+async function lackingOf(storage: string, stored: ManifestTable): Promise<readonly (string | null)[]> {
+  const index = stored.columns.indexOf('unreadable');
+  return index < 0 ? [] : (await storedRows(storage, stored)).map((row) => row[index] ?? null);
+}
+
+async function columnsOf({ database }: LabHome, table: string): Promise<ReadonlyMap<string, string>> {
+  return withClient(database, async (client) => {
+    const { rows } = await client.query<{ name: string; type: string }>(
+      'SELECT column_name AS name, data_type AS type FROM information_schema.columns WHERE table_name = $1',
+      [table],
+    );
+    return new Map(rows.map(({ name, type }) => [name, type]));
+  });
+}
+
+async function databaseRows(
+  { database }: LabHome,
+  table: string,
+  columns: readonly string[],
+): Promise<readonly Values[]> {
+  return withClient(database, async (client) => {
+    await client.query(`SET timezone = 'UTC'`);
+    const list = columns.map((name) => `"${name}"`).join(', ');
+    const rows: Values[] = [];
+    const copy = client.query(copyTo(`COPY (SELECT ${list} FROM "${table}") TO STDOUT (FORMAT csv)`));
+    await pipeline(copy, csv(), async (parsed) => {
+      for await (const row of parsed as AsyncIterable<Values>) rows.push(row);
+    });
+    return rows;
+  });
+}
+
+/** An empty field without quotes is NULL. */
+function csv(): ReturnType<typeof parse> {
+  return parse({
+    record_delimiter: '\n',
+    cast: (value, { quoting }) => (value === '' && !quoting ? null : value),
+  });
+}

@@ -1,0 +1,24 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { SECRET_FLAGS } from '../../src/engine/rest/tables.ts';
+import { restTables } from '../../src/versions/rest-tables.ts';
+
+const SCHEMAS = new URL('../fixtures/schemas/', import.meta.url);
+
+interface Schema {
+  readonly release: string;
+  readonly tables: Readonly<Record<string, { readonly columns: readonly { readonly name: string }[] }>>;
+}
+
+const schemas = readdirSync(SCHEMAS)
+  .filter((name) => name.endsWith('.json'))
+  .map((name) => JSON.parse(readFileSync(new URL(name, SCHEMAS), 'utf8')) as Schema);
+
+describe.each(schemas)('the tables of the API of $release', ({ release, tables }) => {
+  test.each(restTables(release))('$name: each column of the database is given, or named with a reason', (table) => {
+    const columns = tables[table.name]?.columns.map(({ name }) => name) ?? [];
+    const given = [...table.columns.map(({ name }) => name), ...Object.values(SECRET_FLAGS[table.name] ?? {})];
+    const missing = table.notGiven.flatMap((gap) => gap.columns ?? []);
+    expect(columns.filter((name) => !given.includes(name)).sort()).toEqual([...missing].sort());
+  });
+});
