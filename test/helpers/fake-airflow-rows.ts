@@ -219,9 +219,10 @@ function trigger(api: Api, request: FakeRequest, dagId: string): FakeAnswer {
   }
   const given = body.dag_run_id;
   const id = typeof given === 'string' ? given : `manual__${rows.dag_runs.length + 1}`;
-  if (/^scheduled__/.test(id)) return refusal(400, 'it is reserved for scheduled runs');
+  if (id.startsWith('scheduled__')) return refusal(400, 'it is reserved for scheduled runs');
   const isSame = (run: Body): boolean =>
-    run.dag_run_id === id || (body.logical_date != null && run.logical_date === body.logical_date);
+    run.dag_run_id === id ||
+    (typeof body.logical_date === 'string' && run.logical_date === body.logical_date);
   if (rows.dag_runs.some((run) => run.dag_id === dagId && isSame(run))) {
     return refusal(409, `DAGRun with DAG ID: '${dagId}' and DAGRun ID: '${id}' already exists`);
   }

@@ -11,7 +11,7 @@ import type { FakeRows } from './fake-airflow-rows.ts';
 import { sampleRows } from './fake-airflow-sample.ts';
 
 /** Of the source. */
-export const WORLD_KEY: string = `${Buffer.alloc(32, 7).toString('base64url')}=`;
+const WORLD_KEY = `${Buffer.alloc(32, 7).toString('base64url')}=`;
 const NOW = new Date('2026-11-21T12:00:00Z');
 
 interface Started {
@@ -65,7 +65,13 @@ export function restWorld(): RestWorld {
       change?.(rows);
       const { client } = await start(version, rows);
       const compression = { codec: 'gzip', level: 1 } as const;
-      await backupThroughRest(ctx, { client, via: 'http', compression, fernetKeys: [WORLD_KEY], dryRun: false });
+      await backupThroughRest(ctx, {
+        client,
+        via: 'http',
+        compression,
+        fernetKeys: [WORLD_KEY],
+        dryRun: false,
+      });
       return ctx;
     },
     restore: (ctx, client, more = {}) =>

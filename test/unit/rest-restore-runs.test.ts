@@ -13,7 +13,7 @@ import { restWorld, writes } from '../helpers/restore-world.ts';
 const world = restWorld();
 afterEach(() => world.close());
 
-const DATE = '2026-11-21T01:02:03.450000+00:00';
+const DATE = '2026-11-21T01:02:03.45+00:00';
 const EMPTY_TARGET = (): Partial<FakeRows> => ({
   dags: [{ dag_id: 'etl', is_paused: false, tasks: ['extract', 'load', 'check', 'report'] }],
   history: noHistory(),

@@ -16,8 +16,7 @@ import { facts, labelled, names, table, wrap } from './table.ts';
 import type { Style } from './style.ts';
 import { age, bytes, count, counted, time } from './units.ts';
 
-export type AnyPlan =
-  BackupPlan | RestBackupPlan | RestorePlan | RestRestorePlan | CleanupPlan | PrunePlan;
+export type AnyPlan = BackupPlan | RestBackupPlan | RestorePlan | RestRestorePlan | CleanupPlan | PrunePlan;
 
 /** A plan for people: first which database it is about, then what will happen to each table, then what is in the way. */
 export function planText(plan: AnyPlan, style: Style): string {

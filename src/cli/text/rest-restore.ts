@@ -75,7 +75,9 @@ function dagsFacts(dags: RestRestorePlan['dags']): string {
 }
 
 function heldText(held: readonly HeldDag[]): string {
-  const list = held.map(({ dagId, runs }) => `${dagId} (${runs === null ? 'an unknown number of' : count(runs)} runs)`);
+  const list = held.map(
+    ({ dagId, runs }) => `${dagId} (${runs === null ? 'an unknown number of' : count(runs)} runs)`,
+  );
   return `${counted(held.length, 'DAG')} whose catchup would start runs of the past: ${names(list)}`;
 }
 
@@ -83,7 +85,10 @@ function heldText(held: readonly HeldDag[]): string {
 export function restRestoreText(result: RestRestoreResult, style: Style): string {
   const { restored, plan } = result;
   if (restored === undefined) return style.dim('Dry run: nothing was changed.');
-  const written = restored.settings.reduce((sum, { added, replaced }) => sum + added.length + replaced.length, 0);
+  const written = restored.settings.reduce(
+    (sum, { added, replaced }) => sum + added.length + replaced.length,
+    0,
+  );
   const runs = restored.runs?.made.length ?? 0;
   const head = `${style.green('Restored')} ${result.backupId} into ${plan.target.name} in ${duration(restored.seconds)}: ${counted(written, 'setting')} written, ${counted(runs, 'run')} made again, ${counted(restored.unpaused.length, 'DAG')} let go, ${count(restored.paused.length)} paused, with ${counted(result.requests, 'request')}.`;
   return [head, settingsFacts(restored), attention(plan, restored, style), nextSteps(plan, style)]
@@ -107,10 +112,13 @@ function settingsFacts({ settings, runs, events }: Restored): string {
   return facts([
     ...made,
     ...queued,
-    ...settings.map(({ table: name, added, replaced, same, kept }) => [
-      TITLES[name],
-      `${count(added.length)} added, ${count(replaced.length)} replaced, ${count(same)} were the same${kept.length === 0 ? '' : `, ${count(kept.length)} came there meanwhile and were kept`}`,
-    ] as const),
+    ...settings.map(
+      ({ table: name, added, replaced, same, kept }) =>
+        [
+          TITLES[name],
+          `${count(added.length)} added, ${count(replaced.length)} replaced, ${count(same)} were the same${kept.length === 0 ? '' : `, ${count(kept.length)} came there meanwhile and were kept`}`,
+        ] as const,
+    ),
   ]);
 }
 

@@ -33,7 +33,9 @@ export function restFacts({ environment, airflow, api, via, span }: RestSource):
 /** What a task inside Airflow can read. */
 function maskedText(masked: readonly LeftOut[], style: Style): string {
   if (masked.length === 0) return '';
-  const what = masked.map((one) => `${one.table} (${one.columns?.join(', ') ?? ''}): ${names(one.names ?? [])}`);
+  const what = masked.map(
+    (one) => `${one.table} (${one.columns?.join(', ') ?? ''}): ${names(one.names ?? [])}`,
+  );
   const says = `${what.join('; ')}. A task inside Airflow can read them for --secrets-from.`;
   return labelled(style.bold, 'Masked:', says, style);
 }

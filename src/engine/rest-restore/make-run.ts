@@ -26,7 +26,7 @@ export async function postRun(client: RestClient, planned: PlannedRun, backupId:
   await createDagRuns(client).trigger(planned.run.dagId, bodyOf(client, planned, backupId));
 }
 
-export function bodyOf(client: RestClient, { run, runId }: PlannedRun, backupId: string): GivenRun {
+function bodyOf(client: RestClient, { run, runId }: PlannedRun, backupId: string): GivenRun {
   const { logicalDate, interval, runAfter, conf, partitionKey } = run;
   const v2 = client.dialect.api === 'v2';
   return {
@@ -46,7 +46,9 @@ export function bodyOf(client: RestClient, { run, runId }: PlannedRun, backupId:
 export function noteOf(note: string | null, runId: string, backupId: string): string {
   const ours = `Restored by Lifeboat from backup ${backupId}, where it was ${runId}.`;
   const room = NOTE_LENGTH - ours.length - 1;
-  return note === null || note === '' ? ours.slice(0, NOTE_LENGTH) : `${note.slice(0, Math.max(0, room))}\n${ours}`;
+  return note === null || note === ''
+    ? ours.slice(0, NOTE_LENGTH)
+    : `${note.slice(0, Math.max(0, room))}\n${ours}`;
 }
 
 /** XComs first, then the states of finished tasks whose XComs are all there, then a look at what has become of it. */
@@ -113,10 +115,7 @@ function keyOf(taskId: string, mapIndex: number): string {
 }
 
 /** Its tasks in the target, by task and map index. */
-async function tasksOf(
-  client: RestClient,
-  { run, runId }: PlannedRun,
-): Promise<ReadonlyMap<string, Row>> {
+async function tasksOf(client: RestClient, { run, runId }: PlannedRun): Promise<ReadonlyMap<string, Row>> {
   const path = restPath('/dags/{dagId}/dagRuns/{runId}/taskInstances', { dagId: run.dagId, runId });
   const listing = fits(client, path)
     ? { path, rows: 'task_instances', key: ['task_id', 'map_index'] }
@@ -143,6 +142,8 @@ async function lookAgain(
     const found = there.get(keyOf(taskId, mapIndex))?.state ?? null;
     if (again.includes(label) || found === state) continue;
     again.push(label);
-    problems.push(`${label} was set to ${String(state)} and is ${String(found ?? 'without a state')}.`);
+    problems.push(
+      `${label} was set to ${String(state)} and is ${found === null ? 'without a state' : JSON.stringify(found)}.`,
+    );
   }
 }

@@ -19,7 +19,9 @@ export function plainPickle(bytes: Uint8Array): { readonly value: unknown } | un
     JSON.stringify(value);
     return { value };
   } catch (error) {
-    if (error instanceof NotPlain || error instanceof RangeError || error instanceof TypeError) return undefined;
+    if (error instanceof NotPlain || error instanceof RangeError || error instanceof TypeError) {
+      return undefined;
+    }
     throw error;
   }
 }

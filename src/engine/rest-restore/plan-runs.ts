@@ -117,7 +117,9 @@ function whyNot(one: PlannedRun, client: RestClient, dag: TargetDag | undefined)
   if (dag.carries) return CARRIES;
   if (typeof run.conf !== 'object' || run.conf === null || Array.isArray(run.conf)) return NO_CONF;
   if (client.dialect.api === 'v1' && run.logicalDate === null) return NO_DATE;
-  const tasks = finished.map(({ taskId, mapIndex }) => taskPath(run, runId, taskId, mapIndex < 0 ? '' : `/${mapIndex}`));
+  const tasks = finished.map(({ taskId, mapIndex }) =>
+    taskPath(run, runId, taskId, mapIndex < 0 ? '' : `/${mapIndex}`),
+  );
   const trigger = restPath('/dags/{dagId}/dagRuns', { dagId: run.dagId });
   return [trigger, ...tasks].every((path) => fits(client, path)) ? undefined : TOO_LONG;
 }

@@ -114,7 +114,8 @@ async function all(rows: AsyncIterable<StoredRecord>): Promise<readonly StoredRe
   return found;
 }
 
-const NO_TABLES = 'unfinished runs are not restored: the backup lacks a table that says what had been done of them';
+const NO_TABLES =
+  'unfinished runs are not restored: the backup lacks a table that says what had been done of them';
 
 /** Runs that had ended are history, which stays in the backup. */
 async function planRunsOf(
@@ -180,12 +181,10 @@ function runWarnings(runs: RestRunsPlan | undefined): readonly PlanWarning[] {
 }
 
 function warningsOf(manifest: Manifest, { broken }: RestTarget): readonly PlanWarning[] {
-  const unreadable = SETTINGS.filter(({ kind }) => broken[kind] > 0).map(
-    ({ kind }): PlanWarning => ({
-      code: 'target-unreadable',
-      message: `The target’s own API fails at ${broken[kind]} of its ${kind}: whether the backup has the same is not known, and such a one is not replaced.`,
-      next: 'Its Fernet key may not read them; the log of its API server says why.',
-    }),
-  );
+  const unreadable = SETTINGS.filter(({ kind }) => broken[kind] > 0).map(({ kind }): PlanWarning => ({
+    code: 'target-unreadable',
+    message: `The target’s own API fails at ${broken[kind]} of its ${kind}: whether the backup has the same is not known, and such a one is not replaced.`,
+    next: 'Its Fernet key may not read them; the log of its API server says why.',
+  }));
   return [...omittedWarnings(manifest, ['variable', 'connection']), ...unreadable];
 }

@@ -85,7 +85,11 @@ export async function planQueued(
     }
     const consumers = consumersOf(asset).filter((dagId) => dags.has(dagId));
     const awake = waiting.filter((dagId) => consumers.includes(dagId) && isLetGo(dagId));
-    left(uri, waiting.filter((dagId) => !awake.includes(dagId)), PAUSED);
+    left(
+      uri,
+      waiting.filter((dagId) => !awake.includes(dagId)),
+      PAUSED,
+    );
     const others = consumers.filter((dagId) => !awake.includes(dagId) && isLetGo(dagId));
     return awake.length === 0 ? [] : [{ uri, extra, dags: awake, others }];
   });

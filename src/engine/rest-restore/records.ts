@@ -67,7 +67,9 @@ export async function openBackupReader(
 }
 
 function mayHoldSecrets(table: string, record: StoredRecord): boolean {
-  return table !== 'slot_pool' && ['val', 'password', 'extra'].some((column) => (record[column] ?? '') !== '');
+  return (
+    table !== 'slot_pool' && ['val', 'password', 'extra'].some((column) => (record[column] ?? '') !== '')
+  );
 }
 
 async function readSettings(
@@ -83,8 +85,9 @@ async function readSettings(
     const name = rowName(stored, row);
     const lacked = row[stored.columns.indexOf(UNREADABLE_COLUMN)] ?? '';
     const clear = reveal ? reveal(row) : row;
-    if (lacked !== '') lacking.push({ name, reason: `the backup has no ${lacked.replaceAll(',', ' and no ')} of it` });
-    else if (clear === undefined) lacking.push({ name, reason: NO_KEY });
+    if (lacked !== '') {
+      lacking.push({ name, reason: `the backup has no ${lacked.replaceAll(',', ' and no ')} of it` });
+    } else if (clear === undefined) lacking.push({ name, reason: NO_KEY });
     else records.push(byColumn(stored, clear));
   }
   return { records, lacking };

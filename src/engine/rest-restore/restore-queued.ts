@@ -13,7 +13,10 @@ import type { RunsWork } from './restore-runs.ts';
  *
  * @returns URIs
  */
-export async function restoreQueued(work: RunsWork, queued: readonly QueuedAsset[]): Promise<readonly string[]> {
+export async function restoreQueued(
+  work: RunsWork,
+  queued: readonly QueuedAsset[],
+): Promise<readonly string[]> {
   const { ctx, journal, refused } = work;
   const client = notWaitingFor500(work.client);
   const assets = createAssets(client);

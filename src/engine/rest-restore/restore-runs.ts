@@ -132,7 +132,10 @@ async function restoreRun(work: RunsWork, planned: PlannedRun): ReturnType<typeo
       await postRun(client, planned, backupId);
     } catch (thrown) {
       // Refused: there is none of ours, and one that comes there later is none either.
-      if (isRefusal(thrown) && !(isRestError(thrown, 500) || (await runs.get(run.dagId, runId)) !== undefined)) {
+      if (
+        isRefusal(thrown) &&
+        !(isRestError(thrown, 500) || (await runs.get(run.dagId, runId)) !== undefined)
+      ) {
         await journal.forget([step]);
       }
       throw thrown;

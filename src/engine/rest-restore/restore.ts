@@ -5,7 +5,13 @@ import { resolveBackup } from '../catalog.ts';
 import { createProgress } from '../progress.ts';
 import { refuseBlocked } from '../restore-plan.ts';
 import { checkParts } from '../verify-parts.ts';
-import type { Refusal, RestRestoreRequest, RestRestoreResult, RestRunsResult, RestSettingsResult } from './api.ts';
+import type {
+  Refusal,
+  RestRestoreRequest,
+  RestRestoreResult,
+  RestRunsResult,
+  RestSettingsResult,
+} from './api.ts';
 import { stepName } from './journal.ts';
 import { type PlannedRestRestore, planRestRestore } from './plan.ts';
 import type { PlannedSettings } from './plan-settings.ts';
@@ -103,10 +109,7 @@ async function writeAll(
   return results;
 }
 
-async function makeRuns(
-  work: RunsWork,
-  { plan, runs }: PlannedRestRestore,
-): Promise<RestRunsResult | null> {
+async function makeRuns(work: RunsWork, { plan, runs }: PlannedRestRestore): Promise<RestRunsResult | null> {
   const { ctx } = work;
   if (plan.runs === null) return null;
   if (runs.length > 0) {

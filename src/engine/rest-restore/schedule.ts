@@ -41,7 +41,9 @@ const MOST_DAYS = 60 * 366;
 export function cronRuns(expression: string, from: number, to: number): number | undefined {
   const words = (ALIASES[expression] ?? expression).trim().split(/\s+/);
   if (words.length !== 5) return undefined;
-  const [minutes, hours, days, months, weekdays] = BOUNDS.map((bounds, at) => numbersOf(words[at] ?? '', bounds));
+  const [minutes, hours, days, months, weekdays] = BOUNDS.map((bounds, at) =>
+    numbersOf(words[at] ?? '', bounds),
+  );
   if (!minutes || !hours || !days || !months || !weekdays) return undefined;
   const either = words[2] !== '*' && words[4] !== '*';
   const fires = (day: Date): boolean => {

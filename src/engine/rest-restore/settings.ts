@@ -38,7 +38,9 @@ export const SETTINGS: readonly SettingSpec[] = [
         : {
             name: pool,
             slots: Number(slots),
-            ...(pool === DEFAULT_POOL && !isAtLeast(release, '3.0') ? {} : { description: description ?? null }),
+            ...(pool === DEFAULT_POOL && !isAtLeast(release, '3.0')
+              ? {}
+              : { description: description ?? null }),
             ...(isAtLeast(release, '2.7') ? { include_deferred: deferred === 't' } : {}),
           },
   },

@@ -37,7 +37,10 @@ export async function readTarget(client: RestClient): Promise<RestTarget> {
     });
     return [kind, new Map(rows.map((row) => [String(row[key]), row]))];
   };
-  const settings = Object.fromEntries(await together(SETTINGS, read)) as Record<SettingKind, Map<string, Row>>;
+  const settings = Object.fromEntries(await together(SETTINGS, read)) as Record<
+    SettingKind,
+    Map<string, Row>
+  >;
   const dags = (await allRows(client, client.dialect.lists.dags)).filter(isParsed).map(toDag);
   return { settings, broken, dags: new Map(dags.map((dag) => [dag.dagId, dag])) };
 }
@@ -71,7 +74,11 @@ function timeOf(value: unknown): number | null {
 }
 
 /** Runs that would start at once if the DAG were let go. Null: nobody knows how many. */
-export async function runsDue(client: RestClient, { dagId, due }: TargetDag, now: number): Promise<number | null> {
+export async function runsDue(
+  client: RestClient,
+  { dagId, due }: TargetDag,
+  now: number,
+): Promise<number | null> {
   const atMost = dueRuns({ ...due, catchup: true, timetable: null }, now);
   if (atMost === 0) return 0;
   const path = restPath('/dags/{dagId}/details', { dagId });

@@ -51,7 +51,10 @@ export async function writeSettings(
       if (taken !== undefined) {
         settle(taken, what);
         // Airflow skipped it: it is there by now.
-        settle(namesOf(chunk).filter((name) => !taken.includes(name)), 'kept');
+        settle(
+          namesOf(chunk).filter((name) => !taken.includes(name)),
+          'kept',
+        );
         continue;
       }
       for (const setting of chunk) {
@@ -104,7 +107,7 @@ async function writeOne(
 ): Promise<boolean> {
   const root = client.dialect.lists[kind].path;
   const resource = createNamedResource(client, { list: kind, key });
-  const { [key]: _name, ...fields } = body;
+  const fields = Object.fromEntries(Object.entries(body).filter(([field]) => field !== key));
   if (what === 'replaced') {
     await resource.update(name, name === DEFAULT_POOL ? slotsOf(fields) : fields);
     return true;
