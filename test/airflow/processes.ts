@@ -38,7 +38,9 @@ export function startAirflow(at: LabHome): Components {
   return startComponents(at, {
     scheduler: ['scheduler', '--skip-serve-logs'],
     triggerer: ['triggerer', ...quiet],
-    ...(at.release.startsWith('2.') ? {} : { 'dag-processor': ['dag-processor'], 'api-server': ['api-server'] }),
+    ...(at.release.startsWith('2.')
+      ? {}
+      : { 'dag-processor': ['dag-processor'], 'api-server': ['api-server'] }),
   });
 }
 

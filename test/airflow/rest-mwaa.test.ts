@@ -61,7 +61,11 @@ describe(`InvokeRestApi in front of Airflow ${release}`, () => {
     const { stdout } = await lifeboat(['rest', 'GET', '/pools/default_pool', '--airflow', MWAA], mwaa.env);
     expect(JSON.parse(stdout)).toMatchObject({ name: 'default_pool' });
     expect(mwaa.operations).toContain('environments');
-    const unknown = await lifeboat(['rest', 'GET', '/pools/none', '--airflow', MWAA, '--json'], mwaa.env, [1]);
+    const unknown = await lifeboat(
+      ['rest', 'GET', '/pools/none', '--airflow', MWAA, '--json'],
+      mwaa.env,
+      [1],
+    );
     expect(unknown.stdout).toContain('"status":404');
   });
 

@@ -48,7 +48,8 @@ export async function differences(
       count(left, text(row, lacking[index] ?? null), -1);
     });
     for (const [row, rest] of left) {
-      if (rest !== 0) found.push(`${stored.name}: ${rest > 0 ? 'only in the database' : 'only in the backup'}: ${row}`);
+      if (rest === 0) continue;
+      found.push(`${stored.name}: ${rest > 0 ? 'only in the database' : 'only in the backup'}: ${row}`);
     }
   }
   return found;

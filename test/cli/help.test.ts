@@ -34,6 +34,7 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'label',
     'secrets',
     'seal-to',
+    'secrets-from',
     ...TASK_TOKEN,
     'dry-run',
   ],

@@ -83,7 +83,9 @@ describe('a backup through the REST API', () => {
   test('what is masked is named by a dry run, taken from stdin, and in no output', async () => {
     const words = `backup --airflow ${fake.url}`;
     const dry = await lifeboat(`${words} --dry-run`, { LIFEBOAT_FERNET_KEY: KEY });
-    expect(flat(dry.stdout)).toContain('Masked: variable (val): api_secret, partly; connection (password): masked');
+    expect(flat(dry.stdout)).toContain(
+      'Masked: variable (val): api_secret, partly; connection (password): masked',
+    );
     const input = '{"variables": {"api_secret": "hunter2", "partly": "{}"}}';
     const from = [...words.split(' '), '--secrets-from', '-', ...storage];
     const made = await cli([...from, '--json'], { env: { ...env, LIFEBOAT_FERNET_KEY: KEY }, input });
@@ -91,7 +93,9 @@ describe('a backup through the REST API', () => {
     expect(made.stdout + made.stderr).not.toContain('hunter2');
     const to = join(folder, 'handed');
     await lifeboat(`export latest --format json --with-secrets --to ${to}`, { LIFEBOAT_FERNET_KEY: KEY });
-    expect(JSON.parse(readFileSync(join(to, 'variables.json'), 'utf8'))).toMatchObject({ api_secret: 'hunter2' });
+    expect(JSON.parse(readFileSync(join(to, 'variables.json'), 'utf8'))).toMatchObject({
+      api_secret: 'hunter2',
+    });
 
     const nobody = await cli(from, { env, input });
     expect({ code: nobody.code, says: flat(nobody.stderr) }).toMatchObject({
@@ -101,7 +105,9 @@ describe('a backup through the REST API', () => {
     const bad = await cli(from, { env, input: 'hunter2' });
     expect(bad.code).toBe(2);
     expect(bad.stderr).not.toContain('hunter2');
-    const database = await lifeboat('backup --airflow postgresql://nobody@127.0.0.1:1/airflow --secrets-from -');
+    const database = await lifeboat(
+      'backup --airflow postgresql://nobody@127.0.0.1:1/airflow --secrets-from -',
+    );
     expect(database.code).toBe(2);
     expect(flat(database.stderr)).toContain('--secrets-from is for backups through the REST API');
   });

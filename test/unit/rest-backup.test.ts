@@ -146,7 +146,9 @@ describe('secrets of a backup through the API', () => {
       'password,extra',
       'password,extra',
     ]);
-    expect(world.events).toContainEqual(expect.objectContaining({ event: 'warning', code: 'secrets-left-out' }));
+    expect(world.events).toContainEqual(
+      expect.objectContaining({ event: 'warning', code: 'secrets-left-out' }),
+    );
   });
 
   test('sealed: the identity alone opens them', async () => {
@@ -271,7 +273,10 @@ describe('runs that change while they are read', () => {
     await start('3.2.1');
     world.fake.onCall = (call) => {
       if (!isXcomList(call)) return;
-      Object.assign(world.fake.rows.dag_runs[1] ?? {}, { state: 'queued', updated_at: new Date().toISOString() });
+      Object.assign(world.fake.rows.dag_runs[1] ?? {}, {
+        state: 'queued',
+        updated_at: new Date().toISOString(),
+      });
     };
     expect((await backUp()).source).toMatchObject({ span: { changed: ['etl/manual__failed'] } });
   });

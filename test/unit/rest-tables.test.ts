@@ -15,10 +15,16 @@ const schemas = readdirSync(SCHEMAS)
   .map((name) => JSON.parse(readFileSync(new URL(name, SCHEMAS), 'utf8')) as Schema);
 
 describe.each(schemas)('the tables of the API of $release', ({ release, tables }) => {
-  test.each(restTables(release))('$name: each column of the database is given, or named with a reason', (table) => {
-    const columns = tables[table.name]?.columns.map(({ name }) => name) ?? [];
-    const given = [...table.columns.map(({ name }) => name), ...Object.values(SECRET_FLAGS[table.name] ?? {})];
-    const missing = table.notGiven.flatMap((gap) => gap.columns ?? []);
-    expect(columns.filter((name) => !given.includes(name)).sort()).toEqual([...missing].sort());
-  });
+  test.each(restTables(release))(
+    '$name: each column of the database is given, or named with a reason',
+    (table) => {
+      const columns = tables[table.name]?.columns.map(({ name }) => name) ?? [];
+      const given = [
+        ...table.columns.map(({ name }) => name),
+        ...Object.values(SECRET_FLAGS[table.name] ?? {}),
+      ];
+      const missing = table.notGiven.flatMap((gap) => gap.columns ?? []);
+      expect(columns.filter((name) => !given.includes(name)).sort()).toEqual([...missing].sort());
+    },
+  );
 });

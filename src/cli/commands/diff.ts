@@ -23,7 +23,10 @@ export const diffCommand: Command = {
       '$0 diff latest --storage ./backups --airflow postgresql://airflow@db/airflow',
       'What has the database lost since the backup?',
     ],
-    ['$0 diff latest --airflow https://airflow.example.com', 'What the REST API shows now, without a database'],
+    [
+      '$0 diff latest --airflow https://airflow.example.com',
+      'What the REST API shows now, without a database',
+    ],
     ['$0 diff 20261120T01 latest --storage ./backups', 'What happened between two backups?'],
     ['$0 diff latest --tables variable,connection --json', 'Settings alone, for programs'],
   ],

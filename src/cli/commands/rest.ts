@@ -107,7 +107,9 @@ async function bodyOf({ args, host }: CommandInput): Promise<unknown> {
     throw usage('--body and --body-file are both given.', 'Give one of them.');
   }
   if (inline !== undefined) return parse(inline, '--body');
-  return file === undefined ? undefined : parse(await readInput({ host }, file, '--body-file'), '--body-file');
+  return file === undefined
+    ? undefined
+    : parse(await readInput({ host }, file, '--body-file'), '--body-file');
 }
 
 /** No word of the text in the error: it may be a password. */

@@ -104,7 +104,7 @@ export function createRowHasher(
 function lacksCompared(record: CsvRecord, { unreadable }: ComparedTable): boolean {
   if (unreadable === undefined) return false;
   const names = fieldText(record, unreadable.index);
-  return names !== null && names.split(',').some((name) => unreadable.columns.includes(name));
+  return names?.split(',').some((name) => unreadable.columns.includes(name)) ?? false;
 }
 
 /** Clear text is hashed where it is stored or can be read; what no key reads is hashed as it is, and marked. */

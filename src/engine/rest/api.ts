@@ -13,18 +13,20 @@ export interface ApiTarget {
 
 /** As in BackupRequest. */
 export interface RestBackupRequest
-  extends ApiTarget, Pick<
-  BackupRequest,
-  | 'tables'
-  | 'excludeTables'
-  | 'compression'
-  | 'label'
-  | 'fernetKeys'
-  | 'fernetKeysLent'
-  | 'secrets'
-  | 'sealTo'
-  | 'dryRun'
-> {
+  extends
+    ApiTarget,
+    Pick<
+      BackupRequest,
+      | 'tables'
+      | 'excludeTables'
+      | 'compression'
+      | 'label'
+      | 'fernetKeys'
+      | 'fernetKeysLent'
+      | 'secrets'
+      | 'sealTo'
+      | 'dryRun'
+    > {
   /** Stored where the API masks. */
   readonly given?: GivenSecrets;
   /** Each value is a request of its own; those of unfinished runs are what these need to go on. All when absent. */

@@ -28,11 +28,7 @@ const MARGIN_MS = 5 * 60_000;
  * since they hardly change; those under way, and those that came meanwhile, are read at the end, each one within moments,
  * and again when something of it changed between its first and its last request.
  */
-export async function readRuns(
-  reading: Reading,
-  from: Date,
-  xcomsOfEnded: boolean,
-): Promise<RunsRead> {
+export async function readRuns(reading: Reading, from: Date, xcomsOfEnded: boolean): Promise<RunsRead> {
   const index = createRunIndex(reading.client.dialect.api);
   const tally = createTally();
   const later = await readEnded(reading, index, tally);

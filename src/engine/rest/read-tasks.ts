@@ -35,48 +35,58 @@ const RUNS_TOGETHER = 20;
  * them, its run is found by halves, and it is named.
  */
 export async function readTasks(reading: Reading, runs: readonly RunKey[]): Promise<readonly Row[]> {
-  const groups = Array.from({ length: Math.ceil(runs.length / RUNS_TOGETHER) }, (_, at) =>
-    runs.slice(at * RUNS_TOGETHER, (at + 1) * RUNS_TOGETHER),
-  );
+  const groups = inGroups(runs, RUNS_TOGETHER);
   return (await together(groups, (group) => tasksOf(reading, group))).flat();
+}
+
+function inGroups(runs: readonly RunKey[], size: number): readonly (readonly RunKey[])[] {
+  return Array.from({ length: Math.ceil(runs.length / size) }, (_, at) =>
+    runs.slice(at * size, (at + 1) * size),
+  );
 }
 
 async function tasksOf(reading: Reading, runs: readonly RunKey[]): Promise<readonly Row[]> {
   const { client } = reading;
-  const rows = client.dialect.api === 'v2' ? await orderedBatch(client, runs) : await batch(client, runs);
+  const found = client.dialect.api === 'v2' ? await orderedBatch(client, runs) : await batch(client, runs);
   const wanted = new Set(runs.map(nameOfRun));
-  if (rows !== undefined) return rows.filter((row) => wanted.has(nameOfRun(keyOfRun(row))));
+  if ('rows' in found) return found.rows.filter((row) => wanted.has(nameOfRun(keyOfRun(row))));
   const [run] = runs;
   if (run === undefined) return [];
   if (runs.length === 1) return tasksOfOne(reading, run);
-  const half = Math.ceil(runs.length / 2);
-  const halves = [runs.slice(0, half), runs.slice(half)];
-  return [...(await tasksOf(reading, halves[0] ?? [])), ...(await tasksOf(reading, halves[1] ?? []))];
+  const size = Math.max(1, Math.floor(runs.length * found.share));
+  const rows: Row[] = [];
+  for (const group of inGroups(runs, size)) rows.push(...(await tasksOf(reading, group)));
+  return rows;
 }
 
-/** Undefined: the server fails at one of them. */
-async function orderedBatch(
-  client: RestClient,
-  runs: readonly RunKey[],
-): Promise<readonly Row[] | undefined> {
+/** Without rows: which share of these runs to ask for at once. */
+type Batch = { readonly rows: readonly Row[] } | { readonly share: number };
+
+const HALF: Batch = { share: 0.5 };
+/** Runs are of different sizes. */
+const FILL = 0.9;
+
+/** In halves where the server fails at one of them. */
+async function orderedBatch(client: RestClient, runs: readonly RunKey[]): Promise<Batch> {
   try {
-    return await allRows(client, batchOf(client, runs));
+    return { rows: await allRows(client, batchOf(client, runs)) };
   } catch (thrown) {
-    if (isRestError(thrown, 500)) return undefined;
+    if (isRestError(thrown, 500)) return HALF;
     throw thrown;
   }
 }
 
-/** Undefined: the server fails at one of them, or gives only a part. */
-async function batch(client: RestClient, runs: readonly RunKey[]): Promise<readonly Row[] | undefined> {
+/** Newer ones of v1 give a hundred, of all that there are. */
+async function batch(client: RestClient, runs: readonly RunKey[]): Promise<Batch> {
   const { path, form } = batchOf(client, runs);
   const answer = await sendUnlessBroken(client, { method: 'POST', path, body: form, repeatable: true });
-  if (answer === undefined) return undefined;
+  if (answer === undefined) return HALF;
   const { task_instances: rows, total_entries: total } = answer.body as {
     task_instances: readonly Row[];
     total_entries: number;
   };
-  return rows.length === total ? rows : undefined;
+  if (rows.length === total) return { rows };
+  return { share: Math.min(0.5, (FILL * rows.length) / total) };
 }
 
 function batchOf(client: RestClient, runs: readonly RunKey[]): Listing {

@@ -32,7 +32,9 @@ export const FAILS =
 /** A list of the API, read for a table: a row that the server itself fails at is a gap, and not the end of the backup. */
 export function listOf(
   { client, gaps }: Pick<Reading, 'client' | 'gaps'>,
-  name: RestListName, table: string): Listing {
+  name: RestListName,
+  table: string,
+): Listing {
   const list = client.dialect.lists[name];
   if (list === undefined) throw new Error(`${client.dialect.api} has no list ${name}`);
   return {

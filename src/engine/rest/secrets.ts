@@ -62,9 +62,13 @@ export async function planRestSecrets(
 }
 
 function forNobody(): LifeboatError {
-  return new LifeboatError('refused', 'Secrets are handed over in clear, and nobody is named to seal them for.', {
-    next: NO_RECIPIENT.next,
-  });
+  return new LifeboatError(
+    'refused',
+    'Secrets are handed over in clear, and nobody is named to seal them for.',
+    {
+      next: NO_RECIPIENT.next,
+    },
+  );
 }
 
 const NO_RECIPIENT = {

@@ -1,4 +1,9 @@
-import { restTables, UNREADABLE_COLUMN, type RestColumn, type RestTable } from '../../versions/rest-tables.ts';
+import {
+  restTables,
+  UNREADABLE_COLUMN,
+  type RestColumn,
+  type RestTable,
+} from '../../versions/rest-tables.ts';
 import { LifeboatError } from '../../errors.ts';
 import type { Row } from '../import/foreign.ts';
 import type { Gaps } from './gaps.ts';
@@ -50,7 +55,11 @@ export function chooseTables(
   return { chosen, others: all.filter((table) => !chosen.includes(table)).map(({ name }) => name) };
 }
 
-export function planTable(table: RestTable, secrets: Pick<RestSecrets, 'omit' | 'encrypt' | 'given'>, gaps: Gaps): PlannedTable {
+export function planTable(
+  table: RestTable,
+  secrets: Pick<RestSecrets, 'omit' | 'encrypt' | 'given'>,
+  gaps: Gaps,
+): PlannedTable {
   const flags = SECRET_FLAGS[table.name];
   const { given } = secrets;
   const shown = table.columns.filter(({ name }) => flags?.[name] === undefined || !secrets.omit);
