@@ -134,7 +134,7 @@ const V1: RestDialect = Object.freeze<RestDialect>({
     setSkipped: '2.7',
     tasksByRun: '2.7',
     tries: '2.10',
-    writeXcom: '3.0',
+    writeXcom: '3.3',
     xcomMapIndex: '2.6',
   },
 });
@@ -178,7 +178,8 @@ const V2: RestDialect = Object.freeze<RestDialect>({
     setSkipped: '3.0',
     tasksByRun: '3.0',
     tries: '3.0',
-    writeXcom: '3.0',
+    // Before, its POST writes the JSON of the value as a text, and tasks read that text (routes/public/xcom.py).
+    writeXcom: '3.3',
     xcomMapIndex: '3.0',
   },
 });
