@@ -8,7 +8,7 @@ export interface TableEntry {
   readonly names?: readonly string[];
   readonly references?: RestTable['references'];
   readonly read: RestRead;
-  /** `'column type field'`, the field where it is called otherwise; `!` behind the type: it may be masked; `^`: in capitals. */
+  /** `'column type field'`, the field where it is called otherwise; `!` behind the type: it may be masked; `*`: also, and never null; `^`: in capitals. */
   readonly columns: readonly ColumnEntry[];
   readonly notGiven?: readonly RestGap[];
 }
@@ -52,7 +52,7 @@ export const TRY_COLUMNS: readonly ColumnEntry[] = [
   'queue text',
   'priority_weight integer',
   'operator text',
-  { column: 'custom_operator_name text operator_name', since: '3.0' },
+  { column: 'custom_operator_name text operator_name', since: '3.1' },
   'queued_dttm timestamptz queued_when',
   { column: 'scheduled_dttm timestamptz scheduled_when', since: '3.0' },
   'pid integer',
@@ -62,16 +62,16 @@ export const TRY_COLUMNS: readonly ColumnEntry[] = [
   'executor_config_text text executor_config',
 ];
 
-export const TASK_GAPS: readonly RestGap[] = [
+const TASK_GAPS: readonly RestGap[] = [
   { columns: ['executor_config'], reason: 'the API gives its text alone (executor_config_text)' },
   { columns: ['next_method', 'next_kwargs', 'trigger_timeout'], reason: INTERNAL },
-  { columns: ['job_id', 'queued_by_job_id', 'external_executor_id'], reason: INTERNAL },
+  { columns: ['queued_by_job_id', 'external_executor_id'], reason: INTERNAL },
 ];
 
 /** Of Airflow 2. */
 export const TASK_GAPS_2: readonly RestGap[] = [
   ...TASK_GAPS,
-  { columns: ['trigger_id', 'updated_at'], reason: INTERNAL },
+  { columns: ['trigger_id', 'job_id', 'updated_at'], reason: INTERNAL },
   { columns: ['custom_operator_name'], reason: INTERNAL, since: '2.7' },
   { columns: ['task_display_name', 'rendered_map_index'], reason: INTERNAL, since: '2.9' },
 ];
@@ -95,22 +95,36 @@ export const DAG_OF_PARSER_2: readonly RestGap[] = [
 ];
 
 /** Of Airflow 3. */
-export const DAG_OF_PARSER: readonly string[] = (
-  'dag_display_name description owners tags timetable_type timetable_summary timetable_description timetable_partitioned ' +
-  'asset_expression deadline fail_fast allowed_run_types max_active_tasks max_active_runs max_consecutive_failed_dag_runs ' +
-  'has_task_concurrency_limits has_import_errors exceeds_max_non_backfill last_parsed_time last_parse_duration ' +
-  'last_expired next_dagrun next_dagrun_data_interval_start next_dagrun_data_interval_end next_dagrun_create_after ' +
-  'next_dagrun_partition_key next_dagrun_partition_date'
-).split(' ');
+export const DAG_OF_PARSER_3: readonly RestGap[] = [
+  {
+    columns: (
+      'dag_display_name description owners timetable_summary timetable_description asset_expression max_active_tasks ' +
+      'max_active_runs max_consecutive_failed_dag_runs has_task_concurrency_limits has_import_errors last_parsed_time ' +
+      'last_expired next_dagrun next_dagrun_data_interval_start next_dagrun_data_interval_end next_dagrun_create_after'
+    ).split(' '),
+    reason: PARSER,
+  },
+  { columns: ['last_parse_duration'], reason: PARSER, since: '3.1' },
+  {
+    columns: (
+      'timetable_type timetable_partitioned deadline fail_fast allowed_run_types exceeds_max_non_backfill ' +
+      'next_dagrun_partition_key next_dagrun_partition_date'
+    ).split(' '),
+    reason: PARSER,
+    since: '3.2',
+  },
+  { columns: ['timetable_periodic', 'partition_mapper_info'], reason: PARSER, since: '3.3' },
+];
 
 export const TASK_GAPS_3: readonly RestGap[] = [
   ...TASK_GAPS,
   {
-    columns: ['trigger_id', 'last_heartbeat_at', 'updated_at', 'context_carrier', 'span_status'],
+    columns: ['trigger_id', 'updated_at', 'context_carrier', 'span_status', 'custom_operator_name'],
     reason: INTERNAL,
   },
   {
     columns: ['task_display_name', 'rendered_map_index'],
     reason: 'the API gives what is shown in their place (shown_name, shown_map_index)',
   },
+  { columns: ['retry_delay_override', 'retry_reason'], reason: INTERNAL, since: '3.3' },
 ];

@@ -5,7 +5,7 @@ import {
   TASK,
   TRY_COLUMNS,
   type TableEntry,
-  DAG_OF_PARSER,
+  DAG_OF_PARSER_3,
   TASK_GAPS_3,
 } from './rest-table-entries.ts';
 
@@ -16,7 +16,7 @@ export const V2_TABLES: readonly TableEntry[] = [
     name: 'variable',
     key: ['key'],
     read: { by: 'list', list: 'variables' },
-    columns: ['key text', 'val text! value', 'description text', { column: 'team_name text', since: '3.2' }],
+    columns: ['key text', 'val text* value', 'description text', { column: 'team_name text', since: '3.2' }],
     notGiven: [{ columns: ['id'], reason: INTERNAL }],
   },
   {
@@ -50,7 +50,7 @@ export const V2_TABLES: readonly TableEntry[] = [
       'relative_fileloc text',
       'fileloc text',
     ],
-    notGiven: [{ reason: PARSER, columns: DAG_OF_PARSER }],
+    notGiven: DAG_OF_PARSER_3,
   },
   {
     name: 'asset',
@@ -113,7 +113,10 @@ export const V2_TABLES: readonly TableEntry[] = [
       'bundle_version text',
       'created_at timestamptz',
     ],
-    notGiven: [{ columns: ['serialized_dag', 'last_updated'], reason: PARSER }],
+    notGiven: [
+      { columns: ['last_updated'], reason: PARSER },
+      { columns: ['version_data'], reason: PARSER, since: '3.3' },
+    ],
   },
   {
     name: 'backfill',
@@ -132,7 +135,7 @@ export const V2_TABLES: readonly TableEntry[] = [
       'completed_at timestamptz',
       'updated_at timestamptz',
     ],
-    notGiven: [{ columns: ['triggering_user_name'], reason: INTERNAL }],
+    notGiven: [{ columns: ['triggering_user_name'], reason: INTERNAL, since: '3.1' }],
   },
   {
     name: 'dag_run',
@@ -157,26 +160,18 @@ export const V2_TABLES: readonly TableEntry[] = [
       'note text',
       'bundle_version text',
       { column: 'partition_key text', since: '3.2' },
+      { column: 'partition_date timestamptz', since: '3.3' },
       'dag_versions json',
     ],
     notGiven: [
       {
-        columns: [
-          'id',
-          'creating_job_id',
-          'scheduled_by_job_id',
-          'log_template_id',
-          'clear_number',
-          'backfill_id',
-          'created_dag_version_id',
-          'created_at',
-          'updated_at',
-          'partition_date',
-          'context_carrier',
-          'span_status',
-        ],
+        columns: (
+          'id creating_job_id scheduled_by_job_id log_template_id clear_number backfill_id created_dag_version_id updated_at ' +
+          'context_carrier span_status'
+        ).split(' '),
         reason: INTERNAL,
       },
+      { columns: ['created_at', 'partition_date'], reason: INTERNAL, since: '3.2' },
     ],
   },
   {
@@ -192,14 +187,14 @@ export const V2_TABLES: readonly TableEntry[] = [
       'shown_map_index text rendered_map_index',
       'trigger_json json trigger',
     ],
-    notGiven: TASK_GAPS_3,
+    notGiven: [...TASK_GAPS_3, { columns: ['last_heartbeat_at'], reason: INTERNAL }],
   },
   {
     name: 'task_instance_history',
     key: [...TASK, 'try_number'],
     read: { by: 'try' },
     columns: TRY_COLUMNS,
-    notGiven: TASK_GAPS_3,
+    notGiven: [...TASK_GAPS_3, { columns: ['task_instance_id'], reason: INTERNAL }],
   },
   {
     name: 'xcom',
@@ -215,7 +210,10 @@ export const V2_TABLES: readonly TableEntry[] = [
       'value json',
       'unreadable text',
     ],
-    notGiven: [{ columns: ['dag_run_id'], reason: INTERNAL }],
+    notGiven: [
+      { columns: ['dag_run_id'], reason: INTERNAL },
+      { columns: ['dag_result'], reason: INTERNAL, since: '3.3' },
+    ],
   },
   {
     name: 'log',

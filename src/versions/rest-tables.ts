@@ -36,6 +36,8 @@ export interface RestColumn {
   readonly field: string;
   /** The API may mask it: `***` in it is no value. */
   readonly masked: boolean;
+  /** The database has a value: null says that the server could not read it. */
+  readonly filled: boolean;
   /** The database has the name of an enum's member where the API has its value. */
   readonly upperCase: boolean;
 }
@@ -95,9 +97,10 @@ function toColumn(text: string): RestColumn {
   const [name = '', type = '', field = name] = text.split(' ');
   return {
     name,
-    type: type.replace(/[!^]/, '') as ColumnType,
+    type: type.replace(/[!^*]/, '') as ColumnType,
     field,
-    masked: type.endsWith('!'),
+    masked: /[!*]$/.test(type),
+    filled: type.endsWith('*'),
     upperCase: type.endsWith('^'),
   };
 }

@@ -35,6 +35,7 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'secrets',
     'seal-to',
     'secrets-from',
+    'xcoms',
     ...TASK_TOKEN,
     'dry-run',
   ],

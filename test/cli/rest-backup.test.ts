@@ -35,7 +35,7 @@ describe('a backup through the REST API', () => {
     const { code, stdout } = await lifeboat(`backup --airflow ${fake.url} --dry-run`);
     expect(code).toBe(0);
     expect(flat(stdout)).toMatch(
-      /Airflow 3\.0\.6, REST API v2 .* dag_run 3 .* dag_version \(serialized_dag, last_updated\): the parser/,
+      /Airflow 3\.0\.6, REST API v2 .* dag_run 3 .* dag_version \(last_updated\): the parser/,
     );
     expect((await lifeboat('list')).stdout).toContain('There is no backup');
   });

@@ -62,7 +62,10 @@ const MISTAKES: readonly (readonly [line: string, says: RegExp])[] = [
   ['doctor', /nothing to check/],
   ['rest', /rest needs a METHOD and a PATH/],
   ['rest GET /x', /No Airflow environment is named/],
-  ['backup --storage STORAGE --airflow https://h', /names Airflow's REST API[^]*metadata database alone/],
+  [
+    'activate latest --storage STORAGE --airflow https://h',
+    /names Airflow's REST API[^]*metadata database alone/,
+  ],
 ];
 
 describe.each(MISTAKES)('lifeboat %s', (line, says) => {
@@ -99,7 +102,7 @@ test('a password in a mistaken command line is not repeated', async () => {
     ['postgresql://airflow:hush@db/airflow'],
     ['backup', 'postgresql://airflow:hush@db/airflow'],
     ['backup', '--airflow', 'postgresql://airflow:hush@db:port/airflow', '--storage', storage],
-    ['backup', '--airflow', 'https://airflow:hush@h', '--storage', storage],
+    ['activate', 'latest', '--airflow', 'https://airflow:hush@h', '--storage', storage],
     ['backup', '--airflow=mysql://airflow:hush@db/airflow', '--storage', storage],
   ]) {
     const { code, stdout, stderr } = await cli(words);

@@ -104,7 +104,7 @@ async function compareSides(
     phase: 'compare',
     message: `Comparing ${chosen.length} tables of ${left.label} with ${right.label}`,
   });
-  if (left.airflow !== right.airflow) {
+  if (!isSame(left.airflow, right.airflow)) {
     ctx.report({
       event: 'warning',
       code: 'other-version',
@@ -148,6 +148,11 @@ async function compareSides(
     notCompared: plan.notCompared,
     seconds: (ctx.now().getTime() - started) / 1000,
   };
+}
+
+/** An API says which release it is, a database only the minor. */
+function isSame(one: string, other: string): boolean {
+  return one === other || one.startsWith(`${other}.`) || other.startsWith(`${one}.`);
 }
 
 /** Removed whatever happens; what a killed process leaves are salted hashes, readable by its user alone. */

@@ -66,8 +66,9 @@ export function copyRecord(columns: readonly string[], row: Row): string {
   const fields = columns.map((column) => {
     const value = row[column] ?? null;
     if (value === null) return '';
-    // COPY quotes `\.` alone too: older servers take it for the end of the data.
-    if (value === '' || value === '\\.' || NEEDS_QUOTES.test(value)) {
+    // COPY quotes `\.` where it is the whole line: it would be the end of the data.
+    const isEnd = value === '\\.' && columns.length === 1;
+    if (value === '' || isEnd || NEEDS_QUOTES.test(value)) {
       return `"${value.replaceAll('"', '""')}"`;
     }
     return value;

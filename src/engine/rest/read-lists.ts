@@ -1,11 +1,10 @@
 import { isRestError } from '../../rest/errors.ts';
-import { fits } from '../../rest/one.ts';
 import { pages, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
 import { sendUnlessBroken } from '../../rest/unless-broken.ts';
 import type { RestListName } from '../../versions/rest.ts';
 import type { RestTable } from '../../versions/rest-tables.ts';
-import { FAILS, listOf, together, TOO_LONG, writeRecords, type Reading } from './reading.ts';
+import { FAILS, listOf, noWayTo, together, writeRecords, type Reading } from './reading.ts';
 import { LOST_FIELD, type LostFields } from './tables.ts';
 
 /** Tables that tell of what happened, and that not every role may read. */
@@ -31,7 +30,8 @@ export async function readLists(reading: Reading): Promise<SeenInLists> {
         await writeRecords(table, records);
         if (read.list !== 'assets') continue;
         for (const row of rows) {
-          if (isFilled(row.scheduled_dags)) awaitedAssets.push(String(row.id));
+          // 3.0 calls them consuming_dags.
+          if (isFilled(row.scheduled_dags ?? row.consuming_dags)) awaitedAssets.push(String(row.id));
           for (const dag of consumersOf(row)) waitingDags.add(dag);
         }
       }
@@ -56,8 +56,9 @@ export async function readPer(
         const own = listing.path.includes('{id}')
           ? { ...listing, path: restPath(listing.path, { id }) }
           : { ...listing, query: { ...listing.query, dag_id: id } };
-        if (!fits(reading.client, own.path)) {
-          reading.gaps.row(name, id, TOO_LONG);
+        const noWay = noWayTo(reading.client, own.path);
+        if (noWay !== undefined) {
+          reading.gaps.row(name, id, noWay);
           return;
         }
         try {
@@ -105,7 +106,8 @@ export async function withDetails(
       const fields: LostFields = { columns: details, reason };
       return { ...row, [LOST_FIELD]: fields };
     };
-    if (!fits(reading.client, path)) return lost(TOO_LONG);
+    const noWay = noWayTo(reading.client, path);
+    if (noWay !== undefined) return lost(noWay);
     try {
       const answer = await sendUnlessBroken(reading.client, { method: 'GET', path });
       if (answer === undefined) return lost(FAILS);

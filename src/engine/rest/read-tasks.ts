@@ -1,10 +1,9 @@
 import type { RestClient } from '../../rest/client.ts';
 import { isRestError } from '../../rest/errors.ts';
-import { fits } from '../../rest/one.ts';
 import { allRows, type Listing, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
 import { sendUnlessBroken } from '../../rest/unless-broken.ts';
-import { FAILS, together, TOO_LONG, type Reading } from './reading.ts';
+import { FAILS, noWayTo, together, type Reading } from './reading.ts';
 
 /** A run, by what names it everywhere. */
 export interface RunKey {
@@ -102,8 +101,9 @@ async function tasksOfOne({ client, gaps }: Reading, run: RunKey): Promise<reado
     client.dialect.api === 'v2'
       ? batchOf(client, [run])
       : { path, rows: 'task_instances', key: ['task_id', 'map_index'] };
-  if (!fits(client, own.path)) {
-    gaps.row('task_instance', `${nameOfRun(run)}/…`, TOO_LONG);
+  const noWay = noWayTo(client, own.path);
+  if (noWay !== undefined) {
+    gaps.row('task_instance', `${nameOfRun(run)}/…`, noWay);
     return [];
   }
   const rows = await allRows(client, {
@@ -143,7 +143,8 @@ export async function readTries(
   const mapped = Number(task.map_index) >= 0 ? `/${String(task.map_index)}` : '';
   const template = `/dags/{dagId}/dagRuns/{runId}/taskInstances/{taskId}${mapped}/tries`;
   const path = restPath(template, { dagId, runId, taskId: String(task.task_id) });
-  if (!fits(client, path)) return { lost: TOO_LONG };
+  const noWay = noWayTo(client, path);
+  if (noWay !== undefined) return { lost: noWay };
   try {
     const answer = await sendUnlessBroken(client, { method: 'GET', path });
     if (answer === undefined) return { lost: FAILS };

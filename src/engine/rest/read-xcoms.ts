@@ -1,11 +1,10 @@
 import { isRestError } from '../../rest/errors.ts';
-import { fits } from '../../rest/one.ts';
 import { allRows, pages, type Listing, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
 import { sendUnlessBroken } from '../../rest/unless-broken.ts';
 import { UNREADABLE_COLUMN } from '../../versions/rest-tables.ts';
 import { nameOfRun, type RunKey } from './read-tasks.ts';
-import { FAILS, listOf, together, TOO_LONG, type Reading } from './reading.ts';
+import { FAILS, listOf, noWayTo, together, type Reading } from './reading.ts';
 
 /** The run of an XCom; v1 tells it by its date alone. Undefined: not one of those that are read. */
 export type RunOf = (xcom: Row) => RunKey | undefined;
@@ -28,8 +27,9 @@ export async function* xcomPages(
 export async function xcomsOf(reading: Reading, run: RunKey): Promise<readonly Row[]> {
   const { dagId, runId } = run;
   const path = restPath('/dags/{dagId}/dagRuns/{runId}/taskInstances/~/xcomEntries', { dagId, runId });
-  if (!fits(reading.client, path)) {
-    reading.gaps.row('xcom', `${nameOfRun(run)}/…`, TOO_LONG);
+  const noWay = noWayTo(reading.client, path);
+  if (noWay !== undefined) {
+    reading.gaps.row('xcom', `${nameOfRun(run)}/…`, noWay);
     return [];
   }
   const listing: Listing = { ...listOf(reading, 'xcoms', 'xcom'), path };
@@ -52,7 +52,8 @@ async function withValue(reading: Reading, { dagId, runId }: RunKey, row: Row): 
     gaps.value('xcom', xcomColumn, `${dagId}/${runId}/${taskId}/${key}`, reason);
     return { ...named, [UNREADABLE_COLUMN]: xcomColumn };
   };
-  if (!fits(client, path)) return lost(TOO_LONG);
+  const noWay = noWayTo(client, path);
+  if (noWay !== undefined) return lost(noWay);
   const query = {
     ...(client.offers('xcomMapIndex') ? { map_index: named.map_index as number } : {}),
     ...(client.dialect.api === 'v2' ? { stringify: false } : {}),

@@ -1,4 +1,5 @@
 import type { RestClient } from '../../rest/client.ts';
+import { fits } from '../../rest/one.ts';
 import type { Listing, Row } from '../../rest/pages.ts';
 import type { RestListName } from '../../versions/rest.ts';
 import type { EngineContext } from '../api.ts';
@@ -22,8 +23,15 @@ export interface Reading {
   readonly tables: ReadonlyMap<string, OpenTable>;
 }
 
-/** Why something is not in a backup through InvokeRestApi. */
-export const TOO_LONG = 'its path is longer than InvokeRestApi takes; &via=web has no such limit';
+const TOO_LONG = 'its path is longer than InvokeRestApi takes; &via=web has no such limit';
+const SLASH = 'its name has a slash, and this API does not find such a path';
+
+/** Why a request cannot get there; undefined: it can. */
+export function noWayTo(client: RestClient, path: string): string | undefined {
+  if (fits(client, path)) return undefined;
+  const { pathLength } = client.limits;
+  return pathLength !== undefined && path.length > pathLength ? TOO_LONG : SLASH;
+}
 
 /** Why something is not in a backup that the server itself cannot tell. */
 export const FAILS =

@@ -82,13 +82,16 @@ export function planTable(
     row(record) {
       const row: Row = Object.fromEntries(flagNames.map((name) => [name, 'f']));
       const masked: string[] = [];
+      const unread: string[] = [];
       const lost = record[LOST_FIELD] as LostFields | undefined;
-      for (const { name, type, field, masked: mayBeMasked, upperCase } of stored) {
+      for (const { name, type, field, masked: mayBeMasked, filled, upperCase } of stored) {
         const value = fieldOf(record, field);
         const isLost = lost?.columns.includes(name) === true;
-        const isHidden = field === NO_FIELD || isLost || (mayBeMasked && isMasked(value));
+        const isUnread = filled && value === null;
+        const isHidden = field === NO_FIELD || isLost || isUnread || (mayBeMasked && isMasked(value));
         const found = isHidden ? handed(name, field, rowName(table, row)) : copyValue(type, value);
         if (found === undefined) masked.push(name);
+        if (isUnread) unread.push(name);
         const text = (upperCase ? found?.toUpperCase() : found) ?? null;
         const flag = flags?.[name];
         const token = text === null || flag === undefined ? undefined : secrets.encrypt?.(text);
@@ -97,7 +100,8 @@ export function planTable(
       }
       const reason = given === undefined || flags === undefined ? MASKED : NOT_HANDED;
       for (const column of masked) {
-        const why = lost?.columns.includes(column) === true ? lost.reason : reason;
+        const isLost = lost?.columns.includes(column) === true;
+        const why = isLost ? lost.reason : unread.includes(column) ? UNREAD : reason;
         gaps.value(table.name, column, rowName(table, row), why);
       }
       if (flags !== undefined) {
@@ -109,13 +113,15 @@ export function planTable(
 }
 
 const MASKED = 'Airflow masks it in its API (***)';
+/** 3.3 and later; before, the whole page fails. */
+const UNREAD = 'the server could not read it: it may be of another Fernet key';
 const NOT_HANDED = 'Airflow does not show it in its API, and --secrets-from has no value for it';
 
 /** Of a column that the API has no field for. */
 const NO_FIELD = '';
 
 function neverShown(name: string): RestColumn {
-  return { name, type: 'text', field: NO_FIELD, masked: true, upperCase: false };
+  return { name, type: 'text', field: NO_FIELD, masked: true, filled: false, upperCase: false };
 }
 
 function hasColumn(columns: readonly StoredColumn[], name: string): boolean {
