@@ -72,19 +72,29 @@ export async function startFakeMwaa(options: FakeMwaaOptions): Promise<FakeMwaa>
   const starts: number[] = [];
   let port = 0;
 
+  let bearer: Promise<string> | undefined;
+  const signIn = async (): Promise<string> => {
+    const credentials = { username: options.user, password: options.password };
+    const { text: answer } = await forward(
+      options.url,
+      '/auth/token',
+      { Path: '', Method: 'POST', Body: credentials },
+      {},
+      patienceMs,
+    );
+    return (JSON.parse(answer) as { access_token?: string }).access_token ?? '';
+  };
+
   /** What Airflow itself wants: an execution role is a user of it, behind MWAA's own sign-in. */
   const ofAirflow = async (path: string, call: Invocation): Promise<{ status: number; text: string }> => {
     const basic = `Basic ${Buffer.from(`${options.user}:${options.password}`).toString('base64')}`;
     if (v1) return forward(options.url, `/api/v1${path}`, call, { authorization: basic }, patienceMs);
-    const { text: token } = await forward(
-      options.url,
-      '/auth/token',
-      { Path: '', Method: 'POST', Body: { username: options.user, password: options.password } },
-      {},
-      patienceMs,
-    );
-    const { access_token: bearer = '' } = JSON.parse(token) as { access_token?: string };
-    return forward(options.url, `/api/v2${path}`, call, { authorization: `Bearer ${bearer}` }, patienceMs);
+    bearer ??= signIn();
+    const authorization = `Bearer ${await bearer}`;
+    const answer = await forward(options.url, `/api/v2${path}`, call, { authorization }, patienceMs);
+    // It has expired, or the server has another secret since it was started again.
+    if (answer.status === 401) bearer = undefined;
+    return answer;
   };
 
   const invoke = async (body: string): Promise<Reply> => {
@@ -129,7 +139,7 @@ export async function startFakeMwaa(options: FakeMwaaOptions): Promise<FakeMwaa>
     record();
     const inner = {
       RestApiStatusCode: answer.status,
-      RestApiResponse: answer.text === '' ? null : (JSON.parse(answer.text) as unknown),
+      RestApiResponse: answer.text === '' ? null : jsonOrText(answer.text),
     };
     if (answer.status < 400) return { status: 200, body: inner };
     const error = answer.status < 500 ? 'RestApiClientException' : 'RestApiServerException';
@@ -195,7 +205,7 @@ export async function startFakeMwaa(options: FakeMwaaOptions): Promise<FakeMwaa>
     const answer = await ofAirflow((request.url ?? '').slice(api.length), call);
     return {
       status: answer.status,
-      body: answer.text === '' ? undefined : (JSON.parse(answer.text) as unknown),
+      body: answer.text === '' ? undefined : jsonOrText(answer.text),
     };
   };
 
@@ -225,6 +235,15 @@ export async function startFakeMwaa(options: FakeMwaaOptions): Promise<FakeMwaa>
       await once(server, 'close');
     },
   };
+}
+
+/** Airflow 3 says "Internal Server Error" in plain words. */
+function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
 }
 
 function problemOf({ Path, Method, QueryParameters = {} }: Invocation): string | undefined {
