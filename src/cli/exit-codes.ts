@@ -23,7 +23,7 @@ export const ENDINGS: Readonly<Record<Ending, string>> = Object.freeze({
   failed: 'Failed: the error says why. What was under way was rolled back.',
   usage: 'Usage or configuration: a flag, a value or a setting is wrong or missing. Nothing was changed.',
   difference:
-    'Done, and a difference or an overrun was found (`diff`, `verify --airflow`, `status --max-age`, `export --with-secrets`).',
+    'Done, and a difference or an overrun was found (`diff`, `verify --airflow`, `status --max-age`, `export --with-secrets`, `restore` through a REST API that did not take everything).',
   'not-found': 'No such backup.',
   locked: 'Another run holds the lock of this environment.',
   integrity: 'Integrity: a manifest or a part is damaged, missing or not what was written.',

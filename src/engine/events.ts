@@ -1,4 +1,11 @@
-import type { BackupPlan, CleanupPlan, PrunePlan, RestBackupPlan, RestorePlan } from './plans.ts';
+import type {
+  BackupPlan,
+  CleanupPlan,
+  PrunePlan,
+  RestBackupPlan,
+  RestorePlan,
+  RestRestorePlan,
+} from './plans.ts';
 
 /** A phase is one step of a command that a person would name; progress is counted within it. */
 export type Phase =
@@ -9,7 +16,7 @@ export type LifeboatEvent =
   | { readonly event: 'phase'; readonly phase: Phase; readonly message: string }
   | {
       readonly event: 'plan';
-      readonly plan: BackupPlan | RestBackupPlan | RestorePlan | CleanupPlan | PrunePlan;
+      readonly plan: BackupPlan | RestBackupPlan | RestorePlan | RestRestorePlan | CleanupPlan | PrunePlan;
     }
   | {
       /** Running totals of the phase; sent at most a few times a second. */

@@ -1,6 +1,8 @@
 /** Where things lie in a storage. The only place that knows (docs/format.md). */
 
 export const BACKUPS = 'backups/';
+/** What restores through the REST API have done; see rest-restore/journal.ts. No backup lies there. */
+const RESTORES = 'restores/';
 /** What drills found. No backup lies there. */
 export const DRILLS = 'drills/';
 const ID_PATTERN = /^\d{8}T\d{9}Z-[0-9a-f]{6}$/;
@@ -58,4 +60,14 @@ export function drillKey(drillId: string): string {
 export function drillIdOf(key: string): string | undefined {
   const [, id] = /^drills\/([^/]+)\.json$/.exec(key) ?? [];
   return id !== undefined && isBackupId(id) ? id : undefined;
+}
+
+/** Everything that restores of this backup have noted. */
+export function journalsPrefix(backupId: string): string {
+  return `${RESTORES}${backupId}/`;
+}
+
+/** What restores of this backup into one target have noted; `target` and `step` are names of hexadecimal digits and dashes. */
+export function journalPrefix(backupId: string, target: string): string {
+  return `${journalsPrefix(backupId)}${target}/`;
 }

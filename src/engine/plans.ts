@@ -72,17 +72,20 @@ export interface BackupPlan {
   readonly warnings: readonly PlanWarning[];
 }
 
+/** An environment that is reached through its REST API. */
+export interface RestEnvironmentFacts {
+  /** The host, or mwaa://NAME (REGION). */
+  readonly name: string;
+  readonly airflow: string;
+  readonly api: 'v1' | 'v2';
+  readonly via: 'http' | 'invoke' | 'web';
+}
+
 /** A backup through the REST API. */
 export interface RestBackupPlan {
   readonly kind: 'rest-backup';
   readonly backupId: string;
-  readonly source: {
-    /** The host, or mwaa://NAME (REGION). */
-    readonly name: string;
-    readonly airflow: string;
-    readonly api: 'v1' | 'v2';
-    readonly via: 'http' | 'invoke' | 'web';
-  };
+  readonly source: RestEnvironmentFacts;
   readonly compression: string;
   /** Null: only reading tells how many. */
   readonly tables: readonly { readonly table: string; readonly rows: number | null }[];
@@ -174,6 +177,84 @@ export interface RestorePlan {
   /** Null: the whole backup. */
   readonly chosen: ChosenPart | null;
   readonly tables: readonly RestorePlanTable[];
+  readonly blockers: readonly Blocker[];
+  readonly warnings: readonly PlanWarning[];
+}
+
+/** What becomes of pools, variables or connections in a restore through the REST API. */
+export interface RestSettingsPlan {
+  readonly table: 'slot_pool' | 'variable' | 'connection';
+  readonly strategy: MergeStrategy;
+  readonly inBackup: number;
+  readonly adds: number;
+  readonly replaces: number;
+  /** The target has them as they are in the backup. */
+  readonly same: number;
+  /** The target keeps its own, or has none and gets none. */
+  readonly keeps: number;
+  /** The backup, or the target, cannot have them whole: they stay as they are in the target. */
+  readonly lacking: number;
+}
+
+export interface HeldDag {
+  readonly dagId: string;
+  /** Scheduled runs that would start at once; null: nobody knows how many. */
+  readonly runs: number | null;
+}
+
+/** Pause states in a restore through the REST API, by DAG id. */
+export interface RestDagsPlan {
+  readonly unpause: readonly string[];
+  readonly pause: readonly string[];
+  readonly unchanged: number;
+  /** They stay paused: with catchup, runs of the past would start. */
+  readonly held: readonly HeldDag[];
+  /** Among those to unpause, the ones whose latest scheduled run starts at once: the target does not know that it has been. */
+  readonly startsOne: readonly string[];
+  /** The target has not parsed them. */
+  readonly missing: readonly string[];
+  /** They carry backups or restores, and keep the state of the target. */
+  readonly carrying: readonly string[];
+}
+
+/** Unfinished runs in a restore through the REST API. */
+export interface RestRunsPlan {
+  readonly policy: InFlightPolicy;
+  readonly inBackup: number;
+  /** They are made again, as runs that were asked for. */
+  readonly restores: number;
+  /** Of them, with another id: theirs is one that only a scheduler may give. */
+  readonly renamed: number;
+  /** Their finished tasks, whose states are set so that they do not run again. */
+  readonly finishedTasks: number;
+  readonly xcoms: number;
+  /** Tasks that had ended and run again all the same, since their XComs cannot be written: DAG_ID/RUN_ID/TASK_ID. */
+  readonly tasksAgain: readonly string[];
+  /** Runs whose data interval this Airflow's API does not take: it infers one from the logical date. */
+  readonly withoutInterval: number;
+}
+
+/** A restore through the REST API: nothing of it is atomic, and all of it can be done again. */
+export interface RestRestorePlan {
+  readonly kind: 'rest-restore';
+  readonly backupId: string;
+  readonly snapshotTime: string;
+  readonly source: {
+    readonly kind: 'database' | 'rest';
+    readonly environment: string;
+    readonly airflow: string;
+  };
+  readonly target: RestEnvironmentFacts;
+  readonly pauseState: PauseState;
+  readonly settings: readonly RestSettingsPlan[];
+  /** Null: the backup has no DAGs. */
+  readonly dags: RestDagsPlan | null;
+  /** Null: the backup does not have what it takes. */
+  readonly runs: RestRunsPlan | null;
+  /** Assets (datasets) of which an event is made again, with the DAGs that wait with it for others. */
+  readonly queued: readonly { readonly uri: string; readonly dags: readonly string[] }[];
+  /** Rows that are in the backup and do not get into the target, by name and with the reason. */
+  readonly leftOut: readonly LeftOut[];
   readonly blockers: readonly Blocker[];
   readonly warnings: readonly PlanWarning[];
 }

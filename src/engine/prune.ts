@@ -2,7 +2,7 @@ import { LifeboatError, toError } from '../errors.ts';
 import type { EngineContext, PruneRequest, PruneResult } from './api.ts';
 import { listBackups, readListing } from './catalog.ts';
 import type { Listing } from './catalog.ts';
-import { manifestKey } from './layout.ts';
+import { journalsPrefix, manifestKey } from './layout.ts';
 import type { PrunePlan } from './plans.ts';
 import type { Leftover } from '../storage/storage.ts';
 import { keptBackups } from './retention.ts';
@@ -42,6 +42,7 @@ export async function prune(ctx: EngineContext, request: PruneRequest): Promise<
       own.map((object) => object.key).filter((key) => key !== manifest),
       ctx.signal,
     );
+    await removeJournals(ctx, backupId);
     objects += own.length;
     bytes += own.reduce((sum, object) => sum + object.bytes, 0);
     ctx.report({ event: 'phase', phase: 'prune', message: `Removed ${backupId}` });
@@ -57,6 +58,13 @@ export async function prune(ctx: EngineContext, request: PruneRequest): Promise<
       bytes,
     },
   };
+}
+
+/** What restores through the REST API have noted about it is nothing without it. */
+async function removeJournals(ctx: EngineContext, backupId: string): Promise<void> {
+  const keys: string[] = [];
+  for await (const { key } of ctx.storage.list(journalsPrefix(backupId), ctx.signal)) keys.push(key);
+  if (keys.length > 0) await ctx.storage.remove(keys, ctx.signal);
 }
 
 /** A backup killed in the middle of a part leaves what no listing shows, and what is paid for all the same. */

@@ -1,5 +1,6 @@
 import { answerError, RestError } from './errors.ts';
 import { type Authority, createAuthority, type RestCredentials } from './auth.ts';
+import { stringifyExact } from './exact-json.ts';
 import { createExchange, type ExchangeAnswer } from './exchange.ts';
 import {
   isRepeatable,
@@ -59,7 +60,7 @@ export function httpTransport(parts: HttpParts): Transport {
         ...headers,
         ...(request.body === undefined ? {} : { 'content-type': 'application/json' }),
       },
-      ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
+      ...(request.body === undefined ? {} : { body: stringifyExact(request.body) }),
       once: !isRepeatable(request),
       signal,
     });

@@ -1,5 +1,6 @@
 import type { Signer } from '../aws/sigv4.ts';
 import { answerError, RestError } from './errors.ts';
+import { stringifyExact } from './exact-json.ts';
 import type { Exchange, ExchangeAnswer } from './exchange.ts';
 import { retryAfter } from './http.ts';
 import { endpointError, fieldsOf, type MwaaPlace } from './mwaa-errors.ts';
@@ -39,7 +40,7 @@ export function createInvokeTransport({ place, endpoint, exchange, sign }: Invok
     limits: MWAA_LIMITS,
     async send(request, { signal }) {
       refuseLongPath(place, request);
-      const body = JSON.stringify(invocation(request));
+      const body = stringifyExact(invocation(request));
       const headers = await sign({
         method: 'POST',
         origin: endpoint,

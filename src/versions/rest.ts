@@ -47,8 +47,11 @@ export type RestListName = CommonList | 'assetAliases' | 'dagVersions' | 'backfi
 export type RestFeature =
   | 'createAssetEvent'
   | 'describeVariable'
+  | 'noteOfNewRun'
   | 'queuedEvents'
+  | 'runInterval'
   | 'runsUpdatedSince'
+  | 'setSkipped'
   | 'tasksByRun'
   | 'tries'
   | 'writeXcom'
@@ -124,11 +127,14 @@ const V1: RestDialect = Object.freeze<RestDialect>({
   since: {
     createAssetEvent: '2.9',
     describeVariable: '2.9',
+    noteOfNewRun: '2.6',
     queuedEvents: '2.9',
+    runInterval: '2.9',
     runsUpdatedSince: '2.6',
+    setSkipped: '2.7',
     tasksByRun: '2.7',
     tries: '2.10',
-    writeXcom: '3.0',
+    writeXcom: '3.3',
     xcomMapIndex: '2.6',
   },
 });
@@ -165,11 +171,15 @@ const V2: RestDialect = Object.freeze<RestDialect>({
   since: {
     createAssetEvent: '3.0',
     describeVariable: '3.0',
+    noteOfNewRun: '3.0',
     queuedEvents: '3.0',
+    runInterval: '3.0',
     runsUpdatedSince: '3.0',
+    setSkipped: '3.0',
     tasksByRun: '3.0',
     tries: '3.0',
-    writeXcom: '3.0',
+    // Before, its POST writes the JSON of the value as a text, and tasks read that text (routes/public/xcom.py).
+    writeXcom: '3.3',
     xcomMapIndex: '3.0',
   },
 });

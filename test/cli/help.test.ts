@@ -59,6 +59,7 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'connections',
     'keep-variables',
     'pause-state',
+    'catchup',
     'tables',
     'in-flight',
     'dags',

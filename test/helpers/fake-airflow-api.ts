@@ -8,6 +8,8 @@ import { noHistory } from './fake-airflow-history.ts';
 import { type FakeAnswer, type FakeRequest, type FakeRows, refusal, route } from './fake-airflow-rows.ts';
 
 export interface FakeApiCall extends FakeRequest {
+  /** The body as it came. */
+  readonly text: string;
   readonly headers: IncomingMessage['headers'];
 }
 
@@ -117,6 +119,7 @@ export async function startFakeAirflowApi(options: FakeApiOptions): Promise<Fake
       method: request.method ?? '',
       path: rawPath.startsWith(prefix) ? rawPath.slice(prefix.length) : '/elsewhere',
       query: new URLSearchParams(query),
+      text: body,
       body: body === '' ? undefined : (JSON.parse(body) as unknown),
       headers: request.headers,
     };

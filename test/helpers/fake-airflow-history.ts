@@ -41,6 +41,10 @@ export function historyRoute(
   const { history, dag_runs: runs } = api.rows;
   const some = (name: string, rows: readonly Row[]): FakeAnswer => list(api, request, name, rows);
   if (path === '/dags/~/dagRuns/~/taskInstances/list' && method === 'POST') return taskBatch(api, request);
+  if (parts[2] === 'dagRuns' && parts[4] === 'taskInstances' && method === 'PATCH') {
+    return setState(api, request, parts);
+  }
+  if (parts[6] === 'xcomEntries' && method === 'POST' && !api.v1) return writeXcom(api, request, parts);
   if (method !== 'GET') return undefined;
   if (path === '/dags/~/dagRuns') {
     const since = query.get('updated_at_gte');
@@ -62,6 +66,51 @@ export function historyRoute(
   if (parts[2] === 'queuedEvents' || parts[3] === 'queuedEvent') return queued(api, request, parts);
   if (parts[2] === 'dagRuns' && parts[4] === 'taskInstances') return ofTasks(api, request, parts);
   return undefined;
+}
+
+/** A run's task instances, as Airflow makes them with the run: those of its DAG's `tasks`, mapped ones not expanded. */
+export function makeTasks({ rows }: Api, dagId: string, runId: string): void {
+  const tasks = rows.dags.find((dag) => dag.dag_id === dagId)?.tasks;
+  for (const task of Array.isArray(tasks) ? tasks : []) {
+    rows.history.task_instances.push({
+      id: `${dagId}-${runId}-${String(task)}`,
+      dag_id: dagId,
+      dag_run_id: runId,
+      task_id: task,
+      map_index: -1,
+      state: null,
+    });
+  }
+}
+
+function setState({ v1, rows }: Api, { body }: FakeRequest, parts: readonly string[]): FakeAnswer {
+  const [, dag, , run, , task, mapIndex = '-1'] = parts;
+  const { new_state: state, dry_run: dryRun } = body as { new_state?: string; dry_run?: boolean };
+  const found = rows.history.task_instances.find(
+    (row) =>
+      row.dag_id === dag &&
+      row.dag_run_id === run &&
+      row.task_id === task &&
+      String(row.map_index) === mapIndex,
+  );
+  if (found === undefined) return refusal(404, 'Task Instance not found');
+  if (!['success', 'failed', 'skipped'].includes(state ?? '')) return refusal(422, 'not a state');
+  // v1 only says what it would do, unless told otherwise; v2 minds what is so already.
+  if (v1 && dryRun !== false) return { status: 200, body: found };
+  if (!v1 && found.state === state) return refusal(409, `Task id is already in ${String(state)} state`);
+  found.state = state;
+  return { status: 200, body: { task_instances: [found], total_entries: 1 } };
+}
+
+function writeXcom({ rows }: Api, { body }: FakeRequest, parts: readonly string[]): FakeAnswer {
+  const [, dag, , run, , task] = parts;
+  const given = body as { key: string; value: unknown; map_index: number };
+  const row = { dag_id: dag, run_id: run, task_id: task, ...given };
+  const isSame = (one: Row): boolean =>
+    ['dag_id', 'run_id', 'task_id', 'key', 'map_index'].every((field) => one[field] === (row as Row)[field]);
+  if (rows.history.xcoms.some(isSame)) return refusal(409, 'The XCom exists already');
+  rows.history.xcoms.push(row);
+  return { status: 201, body: row };
 }
 
 function taskBatch({ rows, pageCap, v1 }: Api, { body }: FakeRequest): FakeAnswer {

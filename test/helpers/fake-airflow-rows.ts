@@ -1,4 +1,4 @@
-import { type FakeHistory, historyRoute } from './fake-airflow-history.ts';
+import { type FakeHistory, historyRoute, makeTasks } from './fake-airflow-history.ts';
 
 /** The metadata that a fake Airflow's API shows: plain rows in the order of their ids. */
 export interface FakeRows {
@@ -50,7 +50,7 @@ export function route(api: Api, request: FakeRequest): FakeAnswer | undefined {
   if (root in NAMED && parts.length <= 2) return named(api, request, root as keyof typeof NAMED, id);
   if (path === '/dags/~/dagRuns/list' && method === 'POST') return batch(api, request);
   if (root === 'dags' && parts.length === 1) return dags(api, request);
-  if (root === 'dags' && parts.length === 2) return oneDag(api, request, id ?? '');
+  if (root === 'dags' && (parts.length === 2 || kind === 'details')) return oneDag(api, request, id ?? '');
   if (kind === 'dagRuns' && parts.length === 3 && method === 'POST') return trigger(api, request, id ?? '');
   if (kind === 'dagRuns' && runId !== undefined) return oneRun(api, request, id ?? '', runId, action);
   if (root === (api.v1 ? 'datasets' : 'assets')) return assets(api, request, id);
@@ -110,16 +110,27 @@ function named(
 interface Action {
   readonly action: string;
   readonly entities: readonly (Body | string)[];
+  readonly action_on_existence?: string;
 }
+
+/** `ConnectionBody.connection_id` of 3.x. */
+const CONNECTION_ID = /^[\w.-]+$/;
 
 function bulk(rows: Body[], key: string, { actions }: Body): FakeAnswer {
   const answer: Record<string, { success: string[]; errors: Body[] }> = {};
-  for (const { action, entities } of actions as readonly Action[]) {
+  for (const { action, entities, action_on_existence: onExistence } of actions as readonly Action[]) {
     const result = (answer[action] ??= { success: [], errors: [] });
+    const nameOf = (entity: Body | string): string =>
+      typeof entity === 'string' ? entity : String(entity[key]);
+    // One body that does not validate, and nothing of the request is done.
+    if (key === 'connection_id' && !entities.every((entity) => CONNECTION_ID.test(nameOf(entity)))) {
+      return refusal(422, 'String should match pattern');
+    }
     for (const entity of entities) {
-      const name = typeof entity === 'string' ? entity : String(entity[key]);
+      const name = nameOf(entity);
       const at = rows.findIndex((row) => row[key] === name);
-      if (action === 'create' ? at >= 0 : at < 0) {
+      if (at >= 0 && onExistence === 'skip') continue;
+      if (action === 'create' ? at >= 0 && onExistence !== 'overwrite' : at < 0) {
         result.errors.push({
           error: `${name} stands in the way`,
           status_code: action === 'create' ? 409 : 404,
@@ -196,19 +207,28 @@ function batch({ rows, pageCap }: Api, request: FakeRequest): FakeAnswer {
   return page('dag_runs', found, form.page_offset ?? 0, form.page_limit ?? 100, pageCap);
 }
 
-function trigger({ v1, rows }: Api, request: FakeRequest, dagId: string): FakeAnswer {
+function trigger(api: Api, request: FakeRequest, dagId: string): FakeAnswer {
+  const { v1, rows } = api;
   const body = request.body as Body;
   if (!v1 && !('logical_date' in body)) {
     const entry = { type: 'missing', loc: ['body', 'logical_date'], msg: 'Field required', input: body };
     return { status: 422, body: { detail: [entry] } };
   }
+  if (rows.dags.length > 0 && rows.dags.every((dag) => dag.dag_id !== dagId)) {
+    return refusal(404, `DAG with dag_id: '${dagId}' not found`);
+  }
   const given = body.dag_run_id;
   const id = typeof given === 'string' ? given : `manual__${rows.dag_runs.length + 1}`;
-  if (rows.dag_runs.some((run) => run.dag_id === dagId && run.dag_run_id === id)) {
+  if (id.startsWith('scheduled__')) return refusal(400, 'it is reserved for scheduled runs');
+  const isSame = (run: Body): boolean =>
+    run.dag_run_id === id ||
+    (typeof body.logical_date === 'string' && run.logical_date === body.logical_date);
+  if (rows.dag_runs.some((run) => run.dag_id === dagId && isSame(run))) {
     return refusal(409, `DAGRun with DAG ID: '${dagId}' and DAGRun ID: '${id}' already exists`);
   }
   const run = { conf: {}, note: null, ...body, dag_id: dagId, dag_run_id: id, state: 'queued' };
   rows.dag_runs.push(run);
+  makeTasks(api, dagId, id);
   return { status: 200, body: run };
 }
 

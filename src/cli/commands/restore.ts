@@ -1,5 +1,6 @@
 import type { RestoreRequest } from '../../engine/api.ts';
 import type { InFlightPolicy, MergeStrategy, PauseState, RestoreWay } from '../../engine/plans.ts';
+import { LifeboatError } from '../../errors.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
 import { confirm } from '../confirm.ts';
 import { liveRequest, openEnvironment, requireNamedEnvironment, withEngine } from '../context.ts';
@@ -17,15 +18,16 @@ import {
 } from '../flags.ts';
 import { identitiesOf } from '../identities.ts';
 import { counted } from '../text/units.ts';
+import { namesRest } from '../rest.ts';
 import { TASK_TOKEN_FLAGS } from '../task-token.ts';
 
 const GROUP = 'Restore:';
 
 export const restoreCommand: Command = {
   name: 'restore',
-  summary: 'Restore a backup into an Airflow of the same minor or a newer one',
+  summary: 'Restore a backup into an Airflow of the same minor or a newer one, or through a REST API',
   details:
-    'Checks every part, then cleans (with --clean), loads, sets sequences and pause states; it all comes into force in one step at the end, or nothing does. Prints the plan first and asks for the name of the database, unless --yes. A target with history needs --clean. Variables, connections and pools that only the target has stay. With --dags, --exclude-dags or --since a part of the backup goes into a target that lives on: without --clean when it has none of these runs, with --clean in place of the same part of its history.',
+    'Checks every part, then cleans (with --clean), loads, sets sequences and pause states; it all comes into force in one step at the end, or nothing does. Prints the plan first and asks for the name of the database, unless --yes. A target with history needs --clean. Variables, connections and pools that only the target has stay. With --dags, --exclude-dags or --since a part of the backup goes into a target that lives on: without --clean when it has none of these runs, with --clean in place of the same part of its history. With --airflow https://… or mwaa://… it writes through the REST API instead what that lets in: pools, variables, connections and pause states, step by step; docs/rest.md says how, and the same command goes on after an interruption.',
   takesBackup: true,
   uses: ['environment', 'storage'],
   flags: [
@@ -50,6 +52,15 @@ export const restoreCommand: Command = {
       choices: ['backup', 'paused', 'unchanged'],
       fallback: 'backup',
       describe: 'DAGs get the pause state of the backup, are all paused until lifeboat activate, or stay',
+    },
+    {
+      name: 'catchup',
+      kind: 'text',
+      group: GROUP,
+      choices: ['hold', 'start'],
+      fallback: 'hold',
+      describe:
+        'Through the REST API: DAGs whose catchup would start runs of the past at once stay paused, or are let go',
     },
     IN_FLIGHT,
     {
@@ -100,6 +111,7 @@ export const restoreCommand: Command = {
     ['$0 restore latest --airflow postgresql://airflow@dr-db/airflow --dry-run', 'The plan'],
     ['$0 restore latest --airflow postgresql://airflow@dr-db/airflow --clean', 'Asks first'],
     ['$0 restore latest --airflow … --pause-state paused --yes', 'Then lifeboat activate latest, in waves'],
+    ['$0 restore latest --airflow mwaa://dr?region=eu-west-1 --dry-run', 'The plan through a REST API'],
     ["$0 restore latest --airflow … --dags 'billing_*' --since 30d --dry-run", 'A part of it'],
     ['$0 restore latest --airflow … --connections replace --variables skip', 'Strategies'],
   ],
@@ -110,6 +122,15 @@ async function run(input: CommandInput): Promise<Outcome> {
   const { args } = input;
   const dryRun = args.switch('dry-run');
   if (!dryRun) requireNamedEnvironment(input);
+  if (await namesRest(input)) {
+    const { restoreIntoRest } = await import('../rest-restore.ts');
+    return restoreIntoRest(input);
+  }
+  if (args.given('catchup')) {
+    throw new LifeboatError('usage', '--catchup is for restores through a REST API.', {
+      next: 'Leave it out: a restore into a database brings the history, and nothing of it is run again.',
+    });
+  }
   const request = await restoreRequest(input, dryRun);
   const { restore } = await import('../../engine/restore.ts');
   const result = await withEngine(input, (ctx) => restore(ctx, request));

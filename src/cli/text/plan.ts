@@ -7,14 +7,16 @@ import type {
   PrunePlan,
   RestBackupPlan,
   RestorePlan,
+  RestRestorePlan,
   TimeLimit,
 } from '../../engine/plans.ts';
 import { restBackupSections } from './rest.ts';
+import { restRestoreSections } from './rest-restore.ts';
 import { facts, labelled, names, table, wrap } from './table.ts';
 import type { Style } from './style.ts';
 import { age, bytes, count, counted, time } from './units.ts';
 
-export type AnyPlan = BackupPlan | RestBackupPlan | RestorePlan | CleanupPlan | PrunePlan;
+export type AnyPlan = BackupPlan | RestBackupPlan | RestorePlan | RestRestorePlan | CleanupPlan | PrunePlan;
 
 /** A plan for people: first which database it is about, then what will happen to each table, then what is in the way. */
 export function planText(plan: AnyPlan, style: Style): string {
@@ -25,6 +27,12 @@ export function planText(plan: AnyPlan, style: Style): string {
       return sections([...restBackupSections(plan, style), warningLines(plan.warnings, style)]);
     case 'restore':
       return restorePlanText(plan, style);
+    case 'rest-restore':
+      return sections([
+        ...restRestoreSections(plan, style),
+        warningLines(plan.warnings, style),
+        blockerLines(plan.blockers, style),
+      ]);
     case 'cleanup':
       return cleanupPlanText(plan, style);
     case 'prune':

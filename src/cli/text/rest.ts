@@ -8,7 +8,7 @@ import { count, counted, duration, time } from './units.ts';
 export type Fact = readonly [string, string | undefined];
 
 /** How the API was reached. */
-const WAYS: Readonly<Record<RestSource['via'], string>> = {
+export const WAYS: Readonly<Record<RestSource['via'], string>> = {
   http: 'its REST API',
   invoke: 'InvokeRestApi of MWAA',
   web: 'the web login of MWAA',

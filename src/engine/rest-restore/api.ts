@@ -1,0 +1,79 @@
+import type { RestClient } from '../../rest/client.ts';
+import type { Confirm, RestoreRequest } from '../api.ts';
+import type { RestRestorePlan } from '../plans.ts';
+import type { SettingsWritten } from './write-settings.ts';
+
+/** As in RestoreRequest, into an Airflow whose API is all that is reached. */
+export interface RestRestoreRequest extends Pick<
+  RestoreRequest,
+  | 'backup'
+  | 'variables'
+  | 'connections'
+  | 'pauseState'
+  | 'inFlight'
+  | 'dags'
+  | 'excludeDags'
+  | 'keepVariables'
+  | 'identities'
+  | 'unreadable'
+  | 'dryRun'
+> {
+  /** Connected; the caller closes it. */
+  readonly client: RestClient;
+  /** How the API is reached. */
+  readonly via: 'http' | 'invoke' | 'web';
+  /** That read the secrets of the backup. The target encrypts by itself. */
+  readonly fernetKeys: readonly string[];
+  /** hold: DAGs whose catchup would start runs of the past stay paused. */
+  readonly catchup: 'hold' | 'start';
+  readonly confirm: Confirm<RestRestorePlan>;
+}
+
+/** What became of pools, variables or connections. */
+export interface RestSettingsResult extends SettingsWritten {
+  readonly table: 'slot_pool' | 'variable' | 'connection';
+  readonly same: number;
+  /** The target's stayed although the backup has another value, as far as the API lets that be seen. */
+  readonly keptDifferent: readonly string[];
+}
+
+export interface Refusal {
+  readonly table: string;
+  readonly name: string;
+  /** Airflow's words. */
+  readonly message: string;
+}
+
+/** What became of unfinished runs, as DAG_ID/RUN_ID in the target. */
+export interface RestRunsResult {
+  readonly made: readonly string[];
+  /** Made by an earlier try of this restore, and left alone. */
+  readonly before: readonly string[];
+  /** The target has a run of this name that is none of ours, and keeps it. */
+  readonly others: readonly string[];
+  readonly tasksSet: number;
+  readonly xcomsWritten: number;
+  /** Tasks that had ended and run again: DAG_ID/RUN_ID/TASK_ID of the backup. */
+  readonly again: readonly string[];
+  /** What Airflow did not do for a run that is there. */
+  readonly problems: readonly string[];
+}
+
+export interface RestRestoreResult {
+  readonly backupId: string;
+  readonly plan: RestRestorePlan;
+  readonly requests: number;
+  /** Absent after a dry run. */
+  readonly restored?: {
+    readonly settings: readonly RestSettingsResult[];
+    readonly unpaused: readonly string[];
+    readonly paused: readonly string[];
+    /** Null: the plan has no runs. */
+    readonly runs: RestRunsResult | null;
+    /** URIs of assets (datasets) of which an event was made again, since DAGs wait with it. */
+    readonly events: readonly string[];
+    /** What Airflow did not take. */
+    readonly refused: readonly Refusal[];
+    readonly seconds: number;
+  };
+}

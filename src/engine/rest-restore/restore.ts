@@ -1,0 +1,177 @@
+import { createDags } from '../../rest/dags.ts';
+import { LifeboatError } from '../../errors.ts';
+import type { EngineContext } from '../api.ts';
+import { resolveBackup } from '../catalog.ts';
+import { createProgress } from '../progress.ts';
+import { refuseBlocked } from '../restore-plan.ts';
+import { checkParts } from '../verify-parts.ts';
+import type {
+  Refusal,
+  RestRestoreRequest,
+  RestRestoreResult,
+  RestRunsResult,
+  RestSettingsResult,
+} from './api.ts';
+import { stepName } from './journal.ts';
+import { type PlannedRestRestore, planRestRestore } from './plan.ts';
+import type { PlannedSettings } from './plan-settings.ts';
+import { isRefusal, notWaitingFor500 } from './refusal.ts';
+import { restoreQueued } from './restore-queued.ts';
+import { restoreRuns, type RunsWork } from './restore-runs.ts';
+import { writeSettings } from './write-settings.ts';
+
+type Restored = NonNullable<RestRestoreResult['restored']>;
+type Refusals = Refusal[];
+
+/**
+ * Brings into an Airflow, through its REST API alone, what that lets in: pools, variables, connections and pause states.
+ * Nothing of it is atomic. Whatever ends it, the same command goes on from there: each step looks at what the target has,
+ * and one that was done already changes nothing.
+ *
+ * @throws LifeboatError: not-found, integrity, refused, interrupted or failed
+ */
+export async function restoreThroughRest(
+  ctx: EngineContext,
+  request: RestRestoreRequest,
+): Promise<RestRestoreResult> {
+  const started = ctx.now().getTime();
+  const { client } = request;
+  const { backupId, manifest } = await resolveBackup(ctx, request.backup);
+  ctx.report({
+    event: 'phase',
+    phase: 'check',
+    message: `Checking ${manifest.totals.parts} parts of backup ${backupId}`,
+  });
+  await checkParts(ctx, manifest, { countRows: false });
+  const planned = await planRestRestore(ctx, request, manifest);
+  const { plan, settings } = planned;
+  ctx.report({ event: 'plan', plan });
+  refuseBlocked(plan.blockers);
+  if (request.dryRun) return { backupId, plan, requests: client.requests() };
+  if (!(await request.confirm(plan))) throw notConfirmed(client.name);
+
+  const refused: Refusals = [];
+  const written = await writeAll(ctx, request, settings, refused);
+  const work: RunsWork = {
+    ctx,
+    client,
+    journal: planned.journal,
+    backupId,
+    policy: request.inFlight ?? 'resume',
+    dags: planned.before,
+    refused,
+  };
+  const runs = await makeRuns(work, planned);
+  const states = await setPauseStates(ctx, request, finalStates(planned), refused);
+  await planned.journal.forget(states.done.map((dagId) => stepName('dag', dagId)));
+  const events = await restoreQueued(work, planned.queued);
+  const seconds = (ctx.now().getTime() - started) / 1000;
+  return {
+    backupId,
+    plan,
+    requests: client.requests(),
+    restored: {
+      settings: written,
+      runs,
+      events,
+      paused: states.paused,
+      unpaused: states.unpaused,
+      refused,
+      seconds,
+    },
+  };
+}
+
+async function writeAll(
+  ctx: EngineContext,
+  { client }: RestRestoreRequest,
+  planned: readonly PlannedSettings[],
+  refused: Refusals,
+): Promise<readonly RestSettingsResult[]> {
+  const totalRows = planned.reduce((sum, { add, replace }) => sum + add.length + replace.length, 0);
+  if (totalRows > 0) {
+    ctx.report({ event: 'phase', phase: 'load', message: `Writing ${totalRows} settings through the API` });
+  }
+  const progress = createProgress(ctx, 'load', { totalRows });
+  const results: RestSettingsResult[] = [];
+  for (const { spec, plan, keptDifferent, ...wishes } of planned) {
+    const begun = ctx.now().getTime();
+    const written = await writeSettings(ctx, client, spec, wishes, (rows) => {
+      progress.add(spec.table, rows, 0);
+    });
+    const rows = written.added.length + written.replaced.length;
+    const seconds = (ctx.now().getTime() - begun) / 1000;
+    if (rows > 0) ctx.report({ event: 'table', phase: 'load', table: spec.table, rows, bytes: 0, seconds });
+    refused.push(...written.refused.map((one) => ({ table: spec.table, ...one })));
+    results.push({ table: spec.table, same: plan.same, keptDifferent, ...written });
+  }
+  progress.end();
+  return results;
+}
+
+async function makeRuns(work: RunsWork, { plan, runs }: PlannedRestRestore): Promise<RestRunsResult | null> {
+  const { ctx } = work;
+  if (plan.runs === null) return null;
+  if (runs.length > 0) {
+    ctx.report({ event: 'phase', phase: 'load', message: `Making ${runs.length} unfinished runs again` });
+  }
+  const progress = createProgress(ctx, 'load', { totalRows: runs.length });
+  const result = await restoreRuns(work, runs, () => {
+    progress.add('dag_run', 1, 0);
+  });
+  progress.end();
+  return result;
+}
+
+interface FinalStates {
+  readonly pause: readonly string[];
+  readonly unpause: readonly string[];
+  /** Of DAGs that this restore has paused, those that stay so. */
+  readonly stay: readonly string[];
+}
+
+/** As the plan has it; a DAG of which it says nothing gets back the state that it had before its runs were made. */
+function finalStates({ dags, before, journal }: PlannedRestRestore): FinalStates {
+  const { pause = [], unpause = [], held = [] } = dags ?? {};
+  const known = new Set([...pause, ...unpause, ...held.map(({ dagId }) => dagId)]);
+  const touched = journal.list('dag').map(({ item }) => item);
+  const back = touched.filter((dagId) => !known.has(dagId) && before.get(dagId)?.paused === false);
+  const stay = touched.filter((dagId) => ![...back, ...pause, ...unpause].includes(dagId));
+  return { pause, unpause: [...unpause, ...back], stay };
+}
+
+/** Pausing first: what must not run any more does not start while others are let go. */
+async function setPauseStates(
+  ctx: EngineContext,
+  { client }: RestRestoreRequest,
+  { pause, unpause, stay }: FinalStates,
+  refused: Refusals,
+): Promise<Pick<Restored, 'paused' | 'unpaused'> & { readonly done: readonly string[] }> {
+  const dags = createDags(notWaitingFor500(client));
+  if (pause.length + unpause.length > 0) {
+    ctx.report({ event: 'phase', phase: 'finish', message: 'Setting the pause states of DAGs' });
+  }
+  const set = async (dagIds: readonly string[], paused: boolean): Promise<readonly string[]> => {
+    const done: string[] = [];
+    for (const dagId of dagIds) {
+      ctx.signal.throwIfAborted();
+      try {
+        await dags.setPaused(dagId, paused);
+        done.push(dagId);
+      } catch (thrown) {
+        if (!isRefusal(thrown)) throw thrown;
+        refused.push({ table: 'dag', name: dagId, message: thrown.message });
+      }
+    }
+    return done;
+  };
+  const paused = await set(pause, true);
+  const unpaused = await set(unpause, false);
+  return { paused, unpaused, done: [...paused, ...unpaused, ...stay] };
+}
+
+function notConfirmed(name: string): LifeboatError {
+  return new LifeboatError('refused', `Nothing was changed: the restore into ${name} was not confirmed.`, {
+    next: 'Look at the plan (--dry-run), then confirm it, or give --yes.',
+  });
+}
