@@ -12,6 +12,8 @@ export interface Listing {
   readonly query?: RestRequest['query'];
   /** A batch form: POST with the filters in the body, which leaves the path short and the filters long. */
   readonly form?: Row;
+  /** It has no pages: every answer has all rows. */
+  readonly whole?: boolean;
   /** Rows of a page that are asked for; the server may give fewer. */
   readonly pageSize?: number;
   /** As in RestRequest. */
@@ -161,6 +163,9 @@ function pageRequest(listing: Listing, offset: number, limit: number): RestReque
       exactNumbers,
       ...(query === undefined ? {} : { query }),
     };
+  }
+  if (listing.whole === true) {
+    return { method: 'GET', path, exactNumbers, ...(query === undefined ? {} : { query }) };
   }
   // An order of the caller's own goes before; limit and offset are the pager's.
   return { method: 'GET', path, query: { order_by: orderBy, ...query, limit, offset }, exactNumbers };

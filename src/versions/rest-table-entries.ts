@@ -8,7 +8,7 @@ export interface TableEntry {
   readonly names?: readonly string[];
   readonly references?: RestTable['references'];
   readonly read: RestRead;
-  /** `'column type field'`, the field where it is called otherwise; `!` behind the type: it may be masked; `*`: also, and never null; `^`: in capitals. */
+  /** `'column type field'`, the field where it is called otherwise; `!` behind the type: it may be masked; `*`: also, and null is no value; `^`: in capitals. */
   readonly columns: readonly ColumnEntry[];
   readonly notGiven?: readonly RestGap[];
 }

@@ -16,7 +16,7 @@ export const V1_TABLES: readonly TableEntry[] = [
     name: 'variable',
     key: ['key'],
     read: { by: 'list', list: 'variables' },
-    columns: ['key text', 'val text! value', 'description text'],
+    columns: ['key text', 'val text* value', 'description text'],
     notGiven: [{ columns: ['id'], reason: INTERNAL }],
   },
   {

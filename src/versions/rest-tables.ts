@@ -36,7 +36,7 @@ export interface RestColumn {
   readonly field: string;
   /** The API may mask it: `***` in it is no value. */
   readonly masked: boolean;
-  /** The database has a value: null says that the server could not read it. */
+  /** Null is no value: the server could not read it, or (2.x) nobody has set one. */
   readonly filled: boolean;
   /** The database has the name of an enum's member where the API has its value. */
   readonly upperCase: boolean;

@@ -68,6 +68,8 @@ export interface RestList {
   readonly key: readonly string[];
   /** Always sent: without it the list is of a part. */
   readonly query?: Readonly<Record<string, string>>;
+  /** It has no pages; v1 refuses to be asked for one. */
+  readonly whole?: boolean;
 }
 
 const list = (
@@ -84,6 +86,9 @@ const list = (
     ...(orderBy === undefined ? {} : { orderBy }),
     ...(query === undefined ? {} : { query }),
   });
+
+const whole = (path: string, rows: string, key: readonly string[]): RestList =>
+  Object.freeze({ ...list(path, rows, undefined, key), whole: true });
 
 /** Of runs, tasks and keys that are all of them: the order is the server's own, by these names. */
 const XCOMS = '/dags/~/dagRuns/~/taskInstances/~/xcomEntries';
@@ -118,7 +123,7 @@ const V1: RestDialect = Object.freeze<RestDialect>({
       'map_index',
       'key',
     ]),
-    queuedEvents: list('/dags/{id}/datasets/queuedEvent', 'queued_events', undefined, ['uri', 'dag_id']),
+    queuedEvents: whole('/dags/{id}/datasets/queuedEvent', 'queued_events', ['uri', 'dag_id']),
     assets: list('/datasets', 'datasets', 'id', ['id']),
     assetEvents: list('/datasets/events', 'dataset_events', 'timestamp', ['id']),
     eventLogs: list('/eventLogs', 'event_logs', 'event_log_id', ['event_log_id']),
@@ -159,7 +164,7 @@ const V2: RestDialect = Object.freeze<RestDialect>({
     ...COMMON,
     dags: list('/dags', 'dags', 'dag_id', ['dag_id'], { exclude_stale: 'false' }),
     xcoms: list(XCOMS, 'xcom_entries', undefined, ['dag_id', 'run_id', 'task_id', 'map_index', 'key']),
-    queuedEvents: list('/assets/{id}/queuedEvents', 'queued_events', undefined, ['asset_id', 'dag_id']),
+    queuedEvents: whole('/assets/{id}/queuedEvents', 'queued_events', ['asset_id', 'dag_id']),
     assetAliases: list('/assets/aliases', 'asset_aliases', 'id', ['id']),
     dagVersions: list('/dags/~/dagVersions', 'dag_versions', 'id', ['id']),
     backfills: list('/backfills', 'backfills', 'id', ['id']),

@@ -135,10 +135,11 @@ function taskBatch({ rows, pageCap, v1 }: Api, { body }: FakeRequest): FakeAnswe
   );
 }
 
-function queued({ rows }: Api, { path }: FakeRequest, parts: readonly string[]): FakeAnswer {
+function queued({ rows, v1 }: Api, { path, query }: FakeRequest, parts: readonly string[]): FakeAnswer {
   const own = rows.history.queued.filter(
     (row) => (path.startsWith('/dags/') ? row.dag_id : String(row.asset_id)) === parts[1],
   );
+  if (v1 && query.size > 0) return refusal(400, 'Extra query parameter(s) not in spec');
   if (own.length === 0) return refusal(404, 'Queue event was not found');
   return { status: 200, body: { queued_events: own, total_entries: own.length } };
 }

@@ -113,8 +113,8 @@ export function planTable(
 }
 
 const MASKED = 'Airflow masks it in its API (***)';
-/** 3.3 and later; before, the whole page fails. */
-const UNREAD = 'the server could not read it: it may be of another Fernet key';
+/** Of 3.0 to 3.2 the whole page fails. */
+const UNREAD = 'the API gives null: the server could not read it (another Fernet key), or it has none';
 const NOT_HANDED = 'Airflow does not show it in its API, and --secrets-from has no value for it';
 
 /** Of a column that the API has no field for. */
