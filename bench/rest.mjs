@@ -90,7 +90,7 @@ async function loadStandIn(folder) {
 
 async function versionOf(origin) {
   for (const api of ['v2', 'v1']) {
-    const answer = await fetch(`${origin}/api/${api}/version`);
+    const answer = await globalThis.fetch(`${origin}/api/${api}/version`);
     if (answer.ok) return (await answer.json()).version;
   }
   throw new Error(`no Airflow answers at ${origin}`);

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -7,7 +7,7 @@ import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
 import type { Manifest } from '../../src/engine/manifest.ts';
 import { memoryFolders } from '../helpers/memory-folders.ts';
 import { loadedEnvironment, type RunningApi, startApi } from './api.ts';
-import { FERNET_KEY, type LabHome } from './lab.ts';
+import { create, FERNET_KEY, type LabHome } from './lab.ts';
 import { lifeboat, lifeboatJson } from './lifeboat.ts';
 import { killAllAirflows } from './processes.ts';
 import { differences } from './rest-rows.ts';
@@ -55,6 +55,28 @@ describe(`Airflow ${release} backed up through its REST API`, () => {
     await backUp();
     await lifeboat(['verify', 'latest', ...storage, '--airflow', api.url], env);
     await lifeboat(['diff', 'latest', ...storage, '--airflow', api.url], env);
+  });
+
+  it.skipIf(isV1)('has every secret of a server that is told to hide none', async () => {
+    const open: LabHome = { ...source, home: join(folder, 'open') };
+    await mkdir(open.home);
+    await create(open, {
+      onlyHome: true,
+      settings: {
+        AIRFLOW__CORE__HIDE_SENSITIVE_VAR_CONN_FIELDS: 'False',
+        AIRFLOW__LOGGING__MIN_LENGTH_MASKED_SECRET: '1000000',
+      },
+    });
+    await api.kill();
+    const shown = await startApi(open);
+    const { manifest } = await lifeboatJson(
+      ['backup', '--airflow', shown.url, ...storage, '--tables', 'variable,connection,asset_event'],
+      env,
+    );
+    const { leftOut } = manifest as Manifest;
+    expect(leftOut.filter(({ reason }) => reason.includes('masks'))).toEqual([]);
+    await shown.kill();
+    api = await startApi(source);
   });
 
   it.runIf(isV1)('differs from a backup of the database in what is named alone', async () => {
