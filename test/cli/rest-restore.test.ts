@@ -13,6 +13,7 @@ const storage = ['--storage', join(folder, 'storage')];
 const KEY = `${Buffer.alloc(32, 7).toString('base64url')}=`;
 let source: FakeAirflowApi;
 let target: FakeAirflowApi;
+let behind: FakeAirflowApi;
 let mwaa: FakeMwaa;
 const env = {
   LIFEBOAT_REST_USER: FAKE_USER.user,
@@ -28,11 +29,13 @@ beforeAll(async () => {
     tokenUses: 5,
     rows: { dags: [{ dag_id: 'etl', is_paused: true, tasks: ['load', 'report'] }] },
   });
-  mwaa = await startFakeMwaa({ environment: 'dr', version: '3.2.1', url: target.url, ...FAKE_USER });
+  behind = await startFakeAirflowApi({ version: '3.2.1' });
+  mwaa = await startFakeMwaa({ environment: 'dr', version: '3.2.1', url: behind.url, ...FAKE_USER });
   expect((await lifeboat(`backup --airflow ${source.url}`)).code).toBe(0);
 });
 afterAll(async () => {
   await mwaa.close();
+  await behind.close();
   await target.close();
   await source.close();
   rmSync(folder, { recursive: true, force: true });
@@ -110,12 +113,11 @@ describe('a restore through the REST API', () => {
   });
 
   test('through InvokeRestApi', async () => {
-    target.rows.variables.length = 0;
     const { code, stdout } = await cli(
       ['restore', 'latest', '--airflow', 'mwaa://dr?region=eu-west-1', '--yes', ...storage],
       { env: { ...mwaa.env, LIFEBOAT_FERNET_KEY: KEY } },
     );
     expect({ code, stdout }).toMatchObject({ code: 0 });
-    expect(target.rows.variables).toHaveLength(2);
+    expect(behind.rows.variables).toHaveLength(2);
   });
 });
