@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
+import type { DiffTable } from '../../src/engine/api.ts';
 import type { Manifest } from '../../src/engine/manifest.ts';
 import { memoryFolders } from '../helpers/memory-folders.ts';
 import { loadedEnvironment, type RunningApi, startApi } from './api.ts';
@@ -46,14 +47,16 @@ describe(`Airflow ${release} backed up through its REST API`, () => {
 
   it('holds every row and value that its database holds, and names what is missing', async () => {
     const manifest = await backUp();
-    expect(await differences(source, join(folder, 'storage'), manifest, [FERNET_KEY])).toEqual([]);
-    const named = manifest.leftOut.filter(({ names }) => names !== undefined);
-    expect(named.map(({ table }) => table)).toContain('variable');
+    const found = await differences(source, join(folder, 'storage'), manifest, [FERNET_KEY]);
+    expect(found.filter(({ only }) => only === 'backup')).toEqual([]);
+    expect(found.map(({ table }) => table).sort()).toEqual(failing(manifest));
+    expect(failing(manifest)).toContain(isV1 ? 'slot_pool' : 'variable');
   });
 
   it('is the same as what the API gives afterwards', async () => {
     await backUp();
-    await lifeboat(['verify', 'latest', ...storage, '--airflow', api.url], env);
+    // Of what it cannot list the API says the number all the same.
+    await lifeboat(['verify', 'latest', ...storage, '--airflow', api.url], env, [0, 3]);
     await lifeboat(['diff', 'latest', ...storage, '--airflow', api.url], env);
   });
 
@@ -84,9 +87,20 @@ describe(`Airflow ${release} backed up through its REST API`, () => {
     const { backupId } = manifest as Manifest;
     const run = await lifeboat(['diff', backupId, ...storage, '--airflow', api.url, '--json'], env, [0, 3]);
     const summary = JSON.parse(run.stdout.trimEnd().split('\n').at(-1) ?? '') as {
-      readonly tables: readonly Record<'missing' | 'added' | 'changed' | 'notComparable', number>[];
+      readonly tables: readonly DiffTable[];
     };
     const differing = summary.tables.filter((one) => one.missing + one.added + one.changed > 0);
-    expect(differing).toEqual([]);
+    const lost = differing.flatMap(({ table, missing }) => Array.from({ length: missing }, () => table));
+    expect(lost.sort()).toEqual(failing(await backUp()));
+    expect(differing.reduce((sum, { added, changed }) => sum + added + changed, 0)).toBe(0);
   });
 });
+
+/** The tables of the rows that the server itself fails at, once for each: a pool without end, a variable of another key. */
+function failing({ leftOut }: Manifest): readonly string[] {
+  return leftOut
+    .flatMap(({ table, columns, names }) =>
+      columns === undefined && names !== undefined ? names.map(() => table) : [],
+    )
+    .sort();
+}

@@ -14,23 +14,30 @@ type Values = readonly (string | null)[];
 
 const SECRETS = ['val', 'password', 'extra'];
 
+export interface Difference {
+  readonly table: string;
+  readonly only: 'database' | 'backup';
+  /** As JSON. */
+  readonly row: string;
+}
+
 /**
  * Rows of a backup through the API that its database has not, and the other way round: of every stored table, in the
- * columns that both have. Secrets are compared in clear, JSON as what it means; a value that the row itself says is
- * lacking counts as equal.
+ * columns that both have. Secrets are compared in clear, JSON as what it means; a value that the row or the manifest says
+ * is lacking counts as equal.
  */
 export async function differences(
   at: LabHome,
   storage: string,
   manifest: Manifest,
   fernetKeys: readonly string[],
-): Promise<readonly string[]> {
-  const found: string[] = [];
+): Promise<readonly Difference[]> {
+  const found: Difference[] = [];
   for (const stored of manifest.tables) {
     const types = await columnsOf(at, stored.name);
     const shared = stored.columns.filter((column) => types.has(column) && !column.startsWith('is_e'));
     const rows = (await storedRows(storage, stored)).map((row) => pick(stored.columns, shared, row));
-    const lacking = await lackingOf(storage, stored);
+    const lacking = await lackingOf(storage, stored, manifest);
     const there = await databaseRows(at, stored.name, shared);
     const text = (row: Values, lacks: string | null): string =>
       JSON.stringify(
@@ -49,14 +56,14 @@ export async function differences(
     });
     for (const [row, rest] of left) {
       if (rest === 0) continue;
-      found.push(`${stored.name}: ${rest > 0 ? 'only in the database' : 'only in the backup'}: ${row}`);
+      found.push({ table: stored.name, only: rest > 0 ? 'database' : 'backup', row });
     }
   }
   return found;
 }
 
 /** Of tables with rows that may lack something: what names a row. */
-const NAMES = ['key', 'conn_id', 'dag_id', 'task_id', 'run_id', 'map_index'];
+const NAMES = ['id', 'key', 'conn_id', 'dag_id', 'task_id', 'run_id', 'map_index'];
 
 function nameOf(columns: readonly string[], row: Values): string {
   return JSON.stringify(NAMES.map((name) => row[columns.indexOf(name)]));
@@ -94,9 +101,20 @@ async function storedRows(storage: string, stored: ManifestTable): Promise<reado
   return rows;
 }
 
-async function lackingOf(storage: string, stored: ManifestTable): Promise<readonly (string | null)[]> {
+/** Row by row: the columns that it lacks, as the row says, or the manifest of a table whose rows are named by their id. */
+async function lackingOf(
+  storage: string,
+  stored: ManifestTable,
+  { leftOut }: Manifest,
+): Promise<readonly (string | null)[]> {
   const index = stored.columns.indexOf('unreadable');
-  return index < 0 ? [] : (await storedRows(storage, stored)).map((row) => row[index] ?? null);
+  const id = stored.columns.indexOf('id');
+  const named = leftOut.filter(({ table, columns }) => table === stored.name && columns !== undefined);
+  return (await storedRows(storage, stored)).map((row) => {
+    if (index >= 0) return row[index] ?? null;
+    const gaps = named.filter(({ names }) => names?.includes(row[id] ?? '') ?? false);
+    return gaps.length === 0 ? null : gaps.flatMap(({ columns }) => columns ?? []).join();
+  });
 }
 
 async function columnsOf({ database }: LabHome, table: string): Promise<ReadonlyMap<string, string>> {
@@ -118,7 +136,9 @@ async function databaseRows(
     await client.query(`SET timezone = 'UTC'`);
     const list = columns.map((name) => `"${name}"`).join(', ');
     const rows: Values[] = [];
-    const copy = client.query(copyTo(`COPY (SELECT ${list} FROM "${table}") TO STDOUT (FORMAT csv)`));
+    // Of the log the API gives what is of no DAG, or of one that there is.
+    const where = table === 'log' ? ' WHERE dag_id IS NULL OR dag_id IN (SELECT dag_id FROM dag)' : '';
+    const copy = client.query(copyTo(`COPY (SELECT ${list} FROM "${table}"${where}) TO STDOUT (FORMAT csv)`));
     await pipeline(copy, csv(), async (parsed) => {
       for await (const row of parsed as AsyncIterable<Values>) rows.push(row);
     });
