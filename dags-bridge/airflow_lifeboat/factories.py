@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, List, Mapping, Optional, Sequence
 
 from airflow_lifeboat import docs
+from airflow_lifeboat.api import CONNECTION
 from airflow_lifeboat.assembly import dag_with
 from airflow_lifeboat.compat import DAG
 from airflow_lifeboat.operator import Call, secret_variables
@@ -79,15 +80,18 @@ def restore_dag(
     def plan_call(conf: Mapping[str, Any], own_dag_id: str) -> Call:
         require_confirmation(conf, own_dag_id, 'restores into this environment')
         argv = [backup_name(conf.get('backup', backup)), '--yes', *_heartbeat(conf)]
-        argv += ['--clean'] if is_true(conf.get('clean', clean)) else []
         argv += ['--variables', strategy_of(conf, 'variable', variables)]
         argv += ['--connections', strategy_of(conf, 'connection', connections)]
         argv += _listed('--keep-variables', OWN_VARIABLES)
-        argv += _listed('--tables', real_tables(conf.get('tables', tables)))
+        of_database = ['--clean'] if is_true(conf.get('clean', clean)) else []
+        of_database += _listed('--tables', real_tables(conf.get('tables', tables)))
+        # The source's would send the target's DAGs to the source.
+        of_rest = _listed('--keep-connections', [common.get('api_conn_id') or CONNECTION])
         return Call(
-            [*argv, *options, *_dry_run(conf)],
+            [*argv, *of_database, *options, *_dry_run(conf)],
             storage_of(conf, storage, storage_type, path_prefix),
             secret_variables('LIFEBOAT_SOURCE_FERNET_KEY'),
+            [*argv, *of_rest, *options, *_dry_run(conf)],
         )
 
     return dag_with(

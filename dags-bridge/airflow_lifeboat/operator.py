@@ -17,15 +17,24 @@ from airflow_lifeboat.settings import conf_of, is_true
 from airflow_lifeboat.summary import xcom_of
 
 
+# What exit code 3 means is in errors.py.
+DIFFERENCE = 3
 # They look at the storage alone.
 WITHOUT_AIRFLOW = ('prune', 'status')
 
 
 class Call:
-    """What a run asks the engine for."""
+    """What a run asks the engine for. `through_rest`: in place of `argv` where only the REST API is reached."""
 
-    def __init__(self, argv: Sequence[str], storage: Optional[str] = None, secrets: Optional[Mapping[str, str]] = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        storage: Optional[str] = None,
+        secrets: Optional[Mapping[str, str]] = None,
+        through_rest: Optional[Sequence[str]] = None,
+    ) -> None:
         self.argv = list(argv)
+        self.through_rest = self.argv if through_rest is None else list(through_rest)
         self.storage = storage
         self.secrets = dict(secrets or {})
 
@@ -73,17 +82,20 @@ class LifeboatOperator(BaseOperator):
             env.update(airflow_address(env, self._api_conn_id))
         secrets = None
         through_rest = is_rest(env.get('LIFEBOAT_AIRFLOW', ''))
+        flags = call.through_rest if through_rest else call.argv
         if self.command == 'backup' and through_rest and not is_true(conf.get('dry_run')):
-            secrets = self._hidden_secrets(call, env, token)
-        summary = self._engine(call.argv, env, secrets, token, context)
+            secrets = self._hidden_secrets(flags, env, token)
+        # What an API does not take is named, and the rest is done: that is no failure of the restore.
+        partly = (DIFFERENCE,) if self.command == 'restore' and through_rest else ()
+        summary = self._engine(flags, env, secrets, token, context, partly)
         self.log.info('Done: lifeboat %s%s', self.command, _named(summary))
         return xcom_of(summary)
 
-    def _hidden_secrets(self, call: Call, env: Mapping[str, str], token: Optional[str]) -> Optional[bytes]:
+    def _hidden_secrets(self, flags: Sequence[str], env: Mapping[str, str], token: Optional[str]) -> Optional[bytes]:
         """What the API masks; nothing where the backup would have nobody to seal it for."""
         # A state machine waits for the backup, and not for its plan.
         quiet = {name: value for name, value in env.items() if name != 'LIFEBOAT_TASK_TOKEN'}
-        self._engine([*call.argv, '--dry-run'], quiet, None, token)
+        self._engine([*flags, '--dry-run'], quiet, None, token)
         plan = (self._process.plan if self._process else None) or {}
         if (plan.get('secrets') or {}).get('mode') == 'omit' or not plan.get('masked'):
             return None
@@ -96,6 +108,7 @@ class LifeboatOperator(BaseOperator):
         secrets: Optional[bytes],
         token: Optional[str],
         reported: Optional[Mapping[str, Any]] = None,
+        accepted: Sequence[int] = (),
     ) -> Dict[str, Any]:
         argv: List[str] = [find_node(), ENGINE, self.command, *flags, '--json']
         self.log.info('Running lifeboat %s', ' '.join(argv[2:]))
@@ -104,7 +117,9 @@ class LifeboatOperator(BaseOperator):
         summary = self._process.summary
         if summary is not None and reported is not None:
             metrics.publish_summary(reported, self._metrics_namespace, self.command, summary)
-        if exit_code != 0 or summary is None:
+        if summary is not None and exit_code in accepted:
+            self.log.warning('Done, but not all of it: see restored in the XCom of this task.')
+        elif exit_code != 0 or summary is None:
             # A state machine was told of the end of the first try: a second one would report to nobody.
             raise error_of(self.command, exit_code, summary, token is None, '\n'.join(self._process.stderr))
         return summary

@@ -56,6 +56,7 @@ async function settingsOf(
     dags: args.list('dags'),
     excludeDags: args.list('exclude-dags'),
     keepVariables: args.list('keep-variables'),
+    keepConnections: args.list('keep-connections'),
   };
   const given = Object.fromEntries(Object.entries(lists).filter(([, list]) => list !== undefined));
   return {

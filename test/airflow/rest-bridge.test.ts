@@ -11,7 +11,7 @@ import { addedBy, installBridge } from './bridge.ts';
 import type { Bridge } from './bridge.ts';
 import { logsOf, readyFile, startBridged, unpause, untilSuccess } from './bridge-airflow.ts';
 import { emptyEnvironment, query } from './environment.ts';
-import { FERNET_KEY } from './lab.ts';
+import { FERNET_KEY, python } from './lab.ts';
 import type { LabHome } from './lab.ts';
 import { lifeboat, lifeboatJson } from './lifeboat.ts';
 import { killAllAirflows } from './processes.ts';
@@ -22,6 +22,8 @@ import type { Emulator } from './state-machine.ts';
 import { release, step } from './step.ts';
 import { isRestOnly } from './versions.ts';
 
+const TARGET_KEY = 'dGFyZ2V0dGFyZ2V0dGFyZ2V0dGFyZ2V0dGFyZ2V0dGE=';
+const DAGS = ['backup_metadata', 'restore_metadata', 'status_metadata', 'prune_metadata', 'hello'];
 const HELLO = fileURLToPath(new URL('dags/lifeboat_hello.py', import.meta.url));
 const SECRET = 'pässwörd of the source';
 /** Airflow masks what it holds by the names of its keys. */
@@ -32,6 +34,7 @@ const EXTRA = { timeout: 5, api_key: 'the key "of" the source' };
 describe.runIf(isRestOnly(release))(`the DAGs at work, Airflow ${release}`, () => {
   let folder: string;
   let bridge: Bridge;
+  let server: string;
   let emulator: Emulator;
   let source: LabHome;
   let runs: Components;
@@ -53,16 +56,18 @@ describe.runIf(isRestOnly(release))(`the DAGs at work, Airflow ${release}`, () =
       AWS_ENDPOINT_URL_S3: gateway.url,
       AWS_ACCESS_KEY_ID: gateway.accessKey,
       AWS_SECRET_ACCESS_KEY: gateway.secretKey,
+      AIRFLOW_VAR_DR_BACKUP_BUCKET: gateway.bucket,
     };
     keys = { ...s3, LIFEBOAT_FERNET_KEY: FERNET_KEY };
     storage = ['--storage', `s3://${gateway.bucket}/data`];
     bridge = await step('install the wheel', () => installBridge(release, folder));
-    source = await emptyEnvironment(postgres.url, folder, release, 'rest_bridge_source');
+    ({ url: server } = postgres);
+    source = await emptyEnvironment(server, folder, release, 'rest_bridge_source');
     runs = await startBridged(source, bridge, {
       fernetKey: FERNET_KEY,
       dagFiles: [readyFile(bridge), HELLO],
-      dagIds: ['backup_metadata', 'restore_metadata', 'status_metadata', 'cleanup_metadata', 'hello'],
-      settings: { ...s3, AIRFLOW_VAR_DR_BACKUP_BUCKET: gateway.bucket },
+      dagIds: DAGS,
+      settings: s3,
     });
     await untilApiAnswers(source, runs);
     await nameApi(source);
@@ -153,8 +158,57 @@ describe.runIf(isRestOnly(release))(`the DAGs at work, Airflow ${release}`, () =
     expect(stored.length).toBeGreaterThan(1);
     expect(JSON.stringify(stored)).not.toContain('pässw');
   });
+
+  it('the restore brings them into another Airflow, with another Fernet key, and leaves its own connection', async () => {
+    await runs.kill();
+    const target = await emptyEnvironment(server, folder, release, 'rest_bridge_target');
+    const there = await startBridged(target, bridge, {
+      fernetKey: TARGET_KEY,
+      dagFiles: [readyFile(bridge), HELLO],
+      dagIds: DAGS,
+      settings: { ...s3, LIFEBOAT_SOURCE_FERNET_KEY: FERNET_KEY },
+    });
+    await untilApiAnswers(target, there);
+    await nameApi(target);
+    await unpause(target, 'restore_metadata');
+    const waiting = await emulator.execute(900);
+    const conf = { task_token: waiting.token, heartbeat_every: '1s', dr_type: 'BACKUP_RESTORE' };
+    await trigger(target, 'restore_metadata', conf);
+    await step('the restore DAG', () => untilSuccess(target, 'restore_metadata'));
+    there.mustRun();
+    const { status, output } = await waiting.ended();
+    expect(status).toBe('SUCCEEDED');
+    expect(output).toMatchObject({
+      tasks: ['restore => success'],
+      lifeboat: { ok: true, command: 'restore' },
+    });
+    const found = (await python(target, FOUND)).split('\n').filter((line) => line.startsWith('FOUND'));
+    const { port } = new URL(apiUrl(target));
+    expect(found).toEqual([
+      `FOUND ${SECRET}`,
+      `FOUND ${SECRET} ${JSON.stringify(EXTRA.api_key)}`,
+      `FOUND ahoy from the source`,
+      `FOUND ${port}`,
+    ]);
+    const paused = await query(target, `SELECT dag_id FROM dag WHERE NOT is_paused ORDER BY 1`);
+    expect(paused).toEqual([{ dag_id: 'hello' }, { dag_id: 'restore_metadata' }]);
+    expect(await logsOf(target)).not.toContain('pässw');
+  });
 });
 
+const FOUND = `
+import json
+from airflow.models import Connection, Variable
+from airflow.utils.session import create_session
+with create_session() as session:
+    value = lambda key: session.query(Variable).filter(Variable.key == key).one().val
+    connection = lambda name: session.query(Connection).filter(Connection.conn_id == name).one()
+    print("FOUND", value("api_token"))
+    found = connection("of_the_source")
+    print("FOUND", found.password, json.dumps(json.loads(found.extra)["api_key"]))
+    print("FOUND", value("greeting"))
+    print("FOUND", connection("lifeboat_api").port)
+`;
 const ADMIN_ENV = { LIFEBOAT_REST_USER: ADMIN.user, LIFEBOAT_REST_PASSWORD: ADMIN.password };
 
 /** The connection that the DAGs look for. */

@@ -58,6 +58,7 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'variables',
     'connections',
     'keep-variables',
+    'keep-connections',
     'pause-state',
     'catchup',
     'tables',

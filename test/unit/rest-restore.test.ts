@@ -133,6 +133,13 @@ describe('strategies', () => {
     expect(fake.rows.connections).toEqual(there().connections);
   });
 
+  test('--keep-connections leaves one alone, whatever the strategy', async () => {
+    const ctx = await backedUp('3.2.1');
+    const { fake, client } = await start('3.2.1', there());
+    await restore(ctx, client, { connections: 'replace', keepConnections: ['whole'] });
+    expect(fake.rows.connections).toEqual(there().connections);
+  });
+
   test('another layout of the same JSON is no other value', async () => {
     const ctx = await backedUp('3.2.1', (rows) => {
       rows.variables.push({ key: 'json', value: '{"a":1.0,"b":[1]}' });

@@ -46,6 +46,12 @@ export const restoreCommand: Command = {
       describe: 'Variables with these keys stay as the target has them; those that it lacks are not added',
     },
     {
+      name: 'keep-connections',
+      kind: 'list',
+      group: GROUP,
+      describe: 'Through the REST API: connections with these ids stay as the target has them',
+    },
+    {
       name: 'pause-state',
       kind: 'text',
       group: GROUP,
@@ -126,10 +132,9 @@ async function run(input: CommandInput): Promise<Outcome> {
     const { restoreIntoRest } = await import('../rest-restore.ts');
     return restoreIntoRest(input);
   }
-  if (args.given('catchup')) {
-    throw new LifeboatError('usage', '--catchup is for restores through a REST API.', {
-      next: 'Leave it out: a restore into a database brings the history, and nothing of it is run again.',
-    });
+  for (const [flag, next] of Object.entries(OF_REST)) {
+    if (!args.given(flag)) continue;
+    throw new LifeboatError('usage', `--${flag} is for restores through a REST API.`, { next });
   }
   const request = await restoreRequest(input, dryRun);
   const { restore } = await import('../../engine/restore.ts');
@@ -137,6 +142,11 @@ async function run(input: CommandInput): Promise<Outcome> {
   const { restoreText } = await import('../text/restore.ts');
   return { ending: 'done', result: { ...result }, text: (style) => restoreText(result, style) };
 }
+
+const OF_REST = {
+  catchup: 'Leave it out: a restore into a database brings the history, and nothing of it is run again.',
+  'keep-connections': 'Leave it out, or keep all that are there with --connections append.',
+};
 
 async function restoreRequest(input: CommandInput, dryRun: boolean): Promise<RestoreRequest> {
   const { args } = input;

@@ -18,6 +18,8 @@ export interface RestRestoreRequest extends Pick<
   | 'unreadable'
   | 'dryRun'
 > {
+  /** Ids of connections that stay as the target has them, and are not added. */
+  readonly keepConnections?: readonly string[];
   /** Connected; the caller closes it. */
   readonly client: RestClient;
   /** How the API is reached. */

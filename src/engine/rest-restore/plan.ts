@@ -86,8 +86,10 @@ export async function planRestRestore(
 
 function wishFor({ kind }: SettingSpec, request: RestRestoreRequest): SettingsWish {
   const strategy: MergeStrategy = kind === 'pools' ? 'replace' : request[kind];
-  const { keepVariables: keep } = request;
-  return { strategy, ...(kind === 'variables' && keep !== undefined ? { keep } : {}) };
+  const keep = { variables: request.keepVariables, connections: request.keepConnections, pools: undefined }[
+    kind
+  ];
+  return { strategy, ...(keep === undefined ? {} : { keep }) };
 }
 
 async function planDagsOf(
