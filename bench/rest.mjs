@@ -5,7 +5,6 @@
 //
 // Copies the newest ended run of the DAG, with its task instances and XComs, in the database of that Airflow until it has
 // so many runs (never do this to one that anybody needs), and backs it up directly and through a stand-in of MWAA.
-/* global fetch */
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
