@@ -38,11 +38,11 @@ export async function prune(ctx: EngineContext, request: PruneRequest): Promise<
     const own = listing.objects.get(backupId) ?? [];
     const manifest = manifestKey(backupId);
     await ctx.storage.remove([manifest], ctx.signal);
+    await removeJournals(ctx, backupId);
     await ctx.storage.remove(
       own.map((object) => object.key).filter((key) => key !== manifest),
       ctx.signal,
     );
-    await removeJournals(ctx, backupId);
     objects += own.length;
     bytes += own.reduce((sum, object) => sum + object.bytes, 0);
     ctx.report({ event: 'phase', phase: 'prune', message: `Removed ${backupId}` });
@@ -60,7 +60,10 @@ export async function prune(ctx: EngineContext, request: PruneRequest): Promise<
   };
 }
 
-/** What restores through the REST API have noted about it is nothing without it. */
+/**
+ * What restores through the REST API have noted about it is nothing without it. Before its parts: a prune that fails here
+ * leaves those, by which the next one finds both.
+ */
 async function removeJournals(ctx: EngineContext, backupId: string): Promise<void> {
   const keys: string[] = [];
   for await (const { key } of ctx.storage.list(journalsPrefix(backupId), ctx.signal)) keys.push(key);

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type pg from 'pg';
 import { backup } from '../../src/engine/backup.ts';
 import { listBackups } from '../../src/engine/catalog.ts';
+import { journalPrefix } from '../../src/engine/layout.ts';
 import { prune } from '../../src/engine/prune.ts';
 import { restore } from '../../src/engine/restore.ts';
 import { verify } from '../../src/engine/verify.ts';
@@ -39,7 +40,7 @@ let source: TestDatabase;
 let target: TestDatabase;
 let observer: pg.Client;
 let untouched: DatabaseFingerprint;
-/** Holds two backups; never written to by a test. */
+/** Holds two backups, and a restore's journal of the first; never written to by a test. */
 const base = createMemoryStorage();
 let ids: readonly string[];
 let faults = 0;
@@ -52,6 +53,8 @@ beforeAll(async () => {
   const first = await backup(context(base), backupRequest(source, TABLES));
   const second = await backup(context(base), backupRequest(source, TABLES));
   ids = [first.backupId, second.backupId];
+  // As a restore through the REST API notes it; the first backup is the one that a prune removes.
+  await base.write(`${journalPrefix(first.backupId, '0123456789ab')}run-0.json`, Buffer.from('{}'));
   untouched = await databaseFingerprint(observer);
 });
 afterAll(async () => {
