@@ -244,3 +244,10 @@ export function refuseBlocked(blockers: readonly Blocker[]): void {
     details: { blockers },
   });
 }
+
+/** Somebody was asked, and did not say yes. */
+export function notConfirmed(name: string): LifeboatError {
+  return new LifeboatError('refused', `Nothing was changed: the restore into ${name} was not confirmed.`, {
+    next: 'Look at the plan (--dry-run), then confirm it, or give --yes.',
+  });
+}

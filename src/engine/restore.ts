@@ -1,5 +1,4 @@
 import type { Client } from 'pg';
-import { LifeboatError } from '../errors.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import { countAuthorless, judgeRestored, lookAtRestored } from './aftermath.ts';
 import type { EngineContext, RestoreRequest, RestoreResult } from './api.ts';
@@ -22,7 +21,7 @@ import { narrowColumns, refuseTooNarrow } from './narrow.ts';
 import { dropOrphanEvents } from './orphan-events.ts';
 import { createLoad, createSecrets, mergeOf } from './restore-parts.ts';
 import type { Work } from './restore-parts.ts';
-import { planRestore, refuseBlocked } from './restore-plan.ts';
+import { notConfirmed, planRestore, refuseBlocked } from './restore-plan.ts';
 import { previewRestore } from './restore-preview.ts';
 import type { Preview } from './restore-preview.ts';
 import { liftSequences } from './sequences.ts';
@@ -215,10 +214,4 @@ async function authorless(client: Client, loaded: readonly LoadedTable[]): Promi
   if (!names.includes('ab_user')) return 0;
   const notes = ['dag_run_note', 'task_instance_note'].filter((table) => names.includes(table));
   return countAuthorless(client, mapName('ab_user'), notes, stageName);
-}
-
-function notConfirmed(name: string): LifeboatError {
-  return new LifeboatError('refused', `Nothing was changed: the restore into ${name} was not confirmed.`, {
-    next: 'Look at the plan (--dry-run), then confirm it, or give --yes.',
-  });
 }

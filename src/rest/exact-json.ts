@@ -34,6 +34,15 @@ export function parseExact(text: string): unknown {
   ) as unknown;
 }
 
+/** Undefined: it is no JSON. */
+export function tryParseExact(text: string): { readonly value: unknown } | undefined {
+  try {
+    return { value: parseExact(text) };
+  } catch {
+    return undefined;
+  }
+}
+
 /** JSON.stringify that writes them as they came. */
 export function stringifyExact(value: unknown): string {
   return JSON.stringify(value).replace(MARKED, '$1');

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { parseExact, stringifyExact } from '../../rest/exact-json.ts';
+import { stringifyExact, tryParseExact } from '../../rest/exact-json.ts';
 import { fernetDecrypt } from '../../secrets/fernet.ts';
 import type { IdMap } from './id-map.ts';
 import type { ComparedTable, Field } from './plan.ts';
@@ -156,11 +156,8 @@ function addField(
 
 /** Airflow's API writes JSON anew; what is none stays as it is. */
 function jsonAnew(text: string): string {
-  try {
-    return stringifyExact(parseExact(text));
-  } catch {
-    return text;
-  }
+  const parsed = tryParseExact(text);
+  return parsed ? stringifyExact(parsed.value) : text;
 }
 
 interface Input {

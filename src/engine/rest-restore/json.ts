@@ -1,11 +1,8 @@
-import { parseExact, stringifyExact } from '../../rest/exact-json.ts';
+import { stringifyExact, tryParseExact } from '../../rest/exact-json.ts';
 
 /** JSON with its white space taken out, for comparing; undefined: it is none. */
 export function canonicalJson(text: string): string | undefined {
   if (!/^\s*[[{]/.test(text)) return undefined;
-  try {
-    return stringifyExact(parseExact(text));
-  } catch {
-    return undefined;
-  }
+  const parsed = tryParseExact(text);
+  return parsed && stringifyExact(parsed.value);
 }

@@ -4,7 +4,7 @@ import { allRows } from '../../rest/pages.ts';
 import type { AirflowAssetEvent } from '../../rest/records.ts';
 import { stepName } from './journal.ts';
 import type { QueuedAsset } from './queued.ts';
-import { isRefusal, notWaitingFor500 } from './refusal.ts';
+import { notWaitingFor500, unlessRefused } from './refusal.ts';
 import type { RunsWork } from './restore-runs.ts';
 
 /**
@@ -26,7 +26,8 @@ export async function restoreQueued(
     const step = stepName('event', uri, ...dags);
     const entry = journal.get(step);
     if (entry?.state === 'done') continue;
-    try {
+    const what = { table: 'asset_event', name: uri };
+    const done = await unlessRefused(refused, what, async () => {
       const lastBefore = entry === undefined ? await lastEvent(work, uri) : Number(entry.lastEvent);
       // An earlier try may have made it, and not heard of it.
       if (entry === undefined || (await lastEvent(work, uri)) === lastBefore) {
@@ -37,11 +38,8 @@ export async function restoreQueued(
       }
       await journal.write(step, { state: 'done', item: uri, lastEvent: lastBefore });
       made.push(uri);
-    } catch (thrown) {
-      if (!isRefusal(thrown)) throw thrown;
-      refused.push({ table: 'asset_event', name: uri, message: thrown.message });
-      await letGo(work, others);
-    }
+    });
+    if (!done) await letGo(work, others);
   }
   return made;
 }

@@ -8,7 +8,7 @@ import type { Refusal, RestRunsResult } from './api.ts';
 import { type Journal, stepName } from './journal.ts';
 import { fillRun, postRun } from './make-run.ts';
 import type { PlannedRun } from './plan-runs.ts';
-import { isRefusal, notWaitingFor500 } from './refusal.ts';
+import { isRefusal, notWaitingFor500, unlessRefused } from './refusal.ts';
 import type { TargetDag } from './target.ts';
 
 export interface RunsWork {
@@ -63,7 +63,7 @@ export async function restoreRuns(
     const { run, runId } = one;
     if (!pausedDags.includes(run.dagId)) continue;
     ctx.signal.throwIfAborted();
-    try {
+    await unlessRefused(refused, { table: 'dag_run', name: `${run.dagId}/${run.runId}` }, async () => {
       const done = await restoreRun(work, one);
       result.made.push(`${run.dagId}/${runId}`);
       counts.tasksSet += done.tasksSet;
@@ -71,10 +71,7 @@ export async function restoreRuns(
       again.push(...done.again);
       problems.push(...done.problems);
       onRun();
-    } catch (thrown) {
-      if (!isRefusal(thrown)) throw thrown;
-      refused.push({ table: 'dag_run', name: `${run.dagId}/${run.runId}`, message: thrown.message });
-    }
+    });
   }
   return { ...result, ...counts, again, problems };
 }
@@ -106,14 +103,11 @@ async function pauseAll(
     ctx.signal.throwIfAborted();
     const step = stepName('dag', dagId);
     const paused = dags.get(dagId)?.paused ?? true;
-    try {
+    await unlessRefused(refused, { table: 'dag', name: dagId }, async () => {
       if (journal.get(step) === undefined) await journal.write(step, { state: 'begun', item: dagId, paused });
       await target.setPaused(dagId, true);
       done.push(dagId);
-    } catch (thrown) {
-      if (!isRefusal(thrown)) throw thrown;
-      refused.push({ table: 'dag', name: dagId, message: thrown.message });
-    }
+    });
   }
   return done;
 }

@@ -1,9 +1,8 @@
 import { createDags } from '../../rest/dags.ts';
-import { LifeboatError } from '../../errors.ts';
 import type { EngineContext } from '../api.ts';
 import { resolveBackup } from '../catalog.ts';
 import { createProgress } from '../progress.ts';
-import { refuseBlocked } from '../restore-plan.ts';
+import { notConfirmed, refuseBlocked } from '../restore-plan.ts';
 import { checkParts } from '../verify-parts.ts';
 import type {
   Refusal,
@@ -15,7 +14,7 @@ import type {
 import { stepName } from './journal.ts';
 import { type PlannedRestRestore, planRestRestore } from './plan.ts';
 import type { PlannedSettings } from './plan-settings.ts';
-import { isRefusal, notWaitingFor500 } from './refusal.ts';
+import { notWaitingFor500, unlessRefused } from './refusal.ts';
 import { restoreQueued } from './restore-queued.ts';
 import { restoreRuns, type RunsWork } from './restore-runs.ts';
 import { writeSettings } from './write-settings.ts';
@@ -155,23 +154,14 @@ async function setPauseStates(
     const done: string[] = [];
     for (const dagId of dagIds) {
       ctx.signal.throwIfAborted();
-      try {
+      await unlessRefused(refused, { table: 'dag', name: dagId }, async () => {
         await dags.setPaused(dagId, paused);
         done.push(dagId);
-      } catch (thrown) {
-        if (!isRefusal(thrown)) throw thrown;
-        refused.push({ table: 'dag', name: dagId, message: thrown.message });
-      }
+      });
     }
     return done;
   };
   const paused = await set(pause, true);
   const unpaused = await set(unpause, false);
   return { paused, unpaused, done: [...paused, ...unpaused, ...stay] };
-}
-
-function notConfirmed(name: string): LifeboatError {
-  return new LifeboatError('refused', `Nothing was changed: the restore into ${name} was not confirmed.`, {
-    next: 'Look at the plan (--dry-run), then confirm it, or give --yes.',
-  });
 }

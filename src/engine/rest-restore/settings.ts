@@ -24,7 +24,8 @@ export interface SettingSpec {
   readonly toBody: (record: StoredRecord, release: string) => Row | string;
 }
 
-const DEFAULT_POOL = 'default_pool';
+/** Airflow's own: neither made nor deleted by anybody. */
+export const DEFAULT_POOL = 'default_pool';
 
 export const SETTINGS: readonly SettingSpec[] = [
   {

@@ -1,4 +1,4 @@
-import { parseExact } from '../../rest/exact-json.ts';
+import { tryParseExact } from '../../rest/exact-json.ts';
 import { plainPickle } from './pickle.ts';
 
 /** Of protocols 2 and later, which begin so; no JSON does. */
@@ -10,16 +10,8 @@ const PICKLE = 0x80;
  */
 export function storedJson(text: string | null, type: string): { readonly value: unknown } | undefined {
   if (text === null) return undefined;
-  if (type.startsWith('json')) return parsed(text);
+  if (type.startsWith('json')) return tryParseExact(text);
   if (type !== 'bytea' || !text.startsWith('\\x')) return undefined;
   const bytes = Buffer.from(text.slice(2), 'hex');
-  return bytes[0] === PICKLE ? plainPickle(bytes) : parsed(bytes.toString('utf8'));
-}
-
-function parsed(text: string): { readonly value: unknown } | undefined {
-  try {
-    return { value: parseExact(text) };
-  } catch {
-    return undefined;
-  }
+  return bytes[0] === PICKLE ? plainPickle(bytes) : tryParseExact(bytes.toString('utf8'));
 }

@@ -4,7 +4,7 @@ import { isRestError } from '../../rest/errors.ts';
 import { createNamedResource } from '../../rest/named.ts';
 import type { EngineContext } from '../api.ts';
 import { isRefusal, notWaitingFor500 } from './refusal.ts';
-import type { Setting, SettingSpec } from './settings.ts';
+import { DEFAULT_POOL, type Setting, type SettingSpec } from './settings.ts';
 
 /** What Airflow did not take, in its words. */
 export interface Refused {
@@ -126,8 +126,6 @@ async function writeOne(
   }
   return true;
 }
-
-const DEFAULT_POOL = 'default_pool';
 
 /** By itself Airflow lets nothing else of the default pool be changed. */
 function slotsOf({ slots, include_deferred: deferred }: Setting['body']): Setting['body'] {
