@@ -80,7 +80,7 @@ export function targetName(environment: string): string {
 }
 
 /** Locks of environments of which only the REST API is reached. */
-export const LOCKS: string = `${RESTORES}locks/`;
+export const LOCKS = 'restores/locks/';
 
 /** Who is at work in one of them; see rest-restore/lock.ts. `target` is a targetName. */
 export function locksPrefix(target: string): string {

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { LifeboatError, ObjectNotFoundError } from '../../errors.ts';
-import { pauseFor } from '../../retry.ts';
 import type { EngineContext } from '../api.ts';
 import { lockKey, locksPrefix, targetName } from '../layout.ts';
 import { readSmall } from '../read-small.ts';
@@ -15,7 +14,7 @@ const MAX_LOCK_BYTES = 64 * 1024;
 /**
  * One restore, cleanup or activate at a time in an Airflow of which only the API is reached: there is no database to lock,
  * so a lock is an object in the storage. Each puts its own there before it looks for others, so that of two at once at least
- * one sees the other; should both, both give way. What a killed process left is removed after it was watched.
+ * one sees the other, and gives way while that one's count goes on. What a killed process left is removed after it was watched.
  *
  * Work gets a context whose signal also ends when its own lock was taken for a left one, as after the machine slept.
  *
@@ -51,19 +50,22 @@ async function startBeating(ctx: EngineContext, target: string, lost: AbortContr
   const key = lockKey(targetName(target), randomBytes(8).toString('hex'));
   const { storage } = ctx;
   const since = ctx.now().toISOString();
-  const write = (beat: number): Promise<void> => {
+  const write = (beat: number, signal: AbortSignal): Promise<void> => {
     const content = { target, holder: ctx.origin ?? 'an unnamed process', since, beat };
-    return storage.write(key, Buffer.from(`${JSON.stringify(content)}\n`));
+    return storage.write(key, Buffer.from(`${JSON.stringify(content)}\n`), { signal });
   };
   const ended = new AbortController();
-  await write(0);
+  await write(0, ctx.signal);
   const beat = async (): Promise<void> => {
     for (let count = 1; ; count++) {
-      await pauseFor(BEAT_MS, ended.signal, () => new Error('the lock is not needed any more'));
+      await rest(BEAT_MS, ended.signal);
       // A storage that fails for a while is asked again; should somebody take this lock for a left one, the next look says so.
       const isGone = (await contentOf(ctx, key, ended.signal).catch(() => 'unknown')) === undefined;
-      if (isGone) return void lost.abort(takenAway(target));
-      await write(count).catch(() => undefined);
+      if (isGone) {
+        lost.abort(takenAway(target));
+        return;
+      }
+      await write(count, ended.signal).catch(() => undefined);
     }
   };
   const beating = beat().catch(() => undefined);
@@ -95,21 +97,21 @@ async function refuseOthers(ctx: EngineContext, target: string, own: string): Pr
     message: `Looking whether the holder of another lock of ${target} is alive, for up to ${(LOOKS * LOOK_MS) / 1000} s`,
   });
   for (let look = 0; look < LOOKS; look++) {
-    await pauseFor(LOOK_MS, ctx.signal, (signal) => signal.reason as Error);
+    await rest(LOOK_MS, ctx.signal);
     const now = await otherLocks(ctx, target, own);
-    for (const [key, content] of now) {
-      const before = others.get(key);
-      // A new one has come after ours was there, and sees it.
-      if (before === undefined || before !== content) throw locked(target, content);
+    // One that has come since found ours, and is the one that gives way.
+    for (const [key, before] of others) {
+      const content = now.get(key);
+      if (content === undefined) others.delete(key);
+      else if (content !== before) throw locked(target, content);
     }
-    for (const key of others.keys()) if (!now.has(key)) others.delete(key);
     if (others.size === 0) return;
   }
   await ctx.storage.remove([...others.keys()], ctx.signal);
   ctx.report({
-    event: 'phase',
-    phase: 'check',
-    message: `Removed ${others.size === 1 ? 'a lock' : `${others.size} locks`} that nobody holds any more: ${[...others.values()].map(holderOf).join(', ')}`,
+    event: 'warning',
+    code: 'lock-removed',
+    message: `Removed ${others.size === 1 ? 'a lock' : `${others.size} locks`} that nobody holds any more: ${[...others.values()].map(holderOf).join(', ')}.`,
   });
 }
 
@@ -149,7 +151,7 @@ function holderOf(content: string): string {
 
 function locked(target: string, content: string): LifeboatError {
   return new LifeboatError('locked', `Another command is at work in ${target}: ${holderOf(content)}.`, {
-    next: 'Wait for it, then run this again. Two that begin at the same moment both give way.',
+    next: 'Wait for it, then run this again. Of two that begin at the same moment both may give way.',
     details: { holder: holderOf(content) },
   });
 }
@@ -160,4 +162,19 @@ function takenAway(target: string): LifeboatError {
     `The lock of ${target} was taken for one that nobody holds, since this process stood still; another command may be at work there.`,
     { next: 'Wait for that one, then run this again: it goes on where it was.' },
   );
+}
+
+/** @throws the signal's reason, at once */
+async function rest(ms: number, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  await new Promise<void>((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener('abort', end);
+  });
+  signal.throwIfAborted();
 }
