@@ -222,7 +222,7 @@ function batch({ rows, pageCap }: Api, request: FakeRequest): FakeAnswer {
 }
 
 function trigger(api: Api, request: FakeRequest, dagId: string): FakeAnswer {
-  const { v1, rows } = api;
+  const { v1, minor, rows } = api;
   const body = request.body as Body;
   if (!v1 && !('logical_date' in body)) {
     const entry = { type: 'missing', loc: ['body', 'logical_date'], msg: 'Field required', input: body };
@@ -231,6 +231,7 @@ function trigger(api: Api, request: FakeRequest, dagId: string): FakeAnswer {
   if (rows.dags.length > 0 && rows.dags.every((dag) => dag.dag_id !== dagId)) {
     return refusal(404, `DAG with dag_id: '${dagId}' not found`);
   }
+  if (minor < 6 && 'note' in body) return refusal(400, "Property is read-only - 'note'");
   const given = body.dag_run_id;
   const id = typeof given === 'string' ? given : `manual__${rows.dag_runs.length + 1}`;
   if (id.startsWith('scheduled__')) return refusal(400, 'it is reserved for scheduled runs');

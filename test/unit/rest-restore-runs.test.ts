@@ -234,6 +234,19 @@ describe('an unfinished run', () => {
   );
 });
 
+test('2.5 takes the note of a run that is there', async () => {
+  const ctx = await world.backedUp('3.2.1', inTheMiddle);
+  const { fake, client } = await world.start('2.5.1', EMPTY_TARGET());
+  const { restored, plan } = await world.restore(ctx, client);
+  expect(fake.rows.dag_runs).toMatchObject([
+    {
+      dag_run_id: NEW_ID,
+      note: `watch it\nRestored by Lifeboat from backup ${plan.backupId}, where it was scheduled__2026-11-21.`,
+    },
+  ]);
+  expect(restored?.refused).toEqual([]);
+});
+
 describe('interrupted after any of its requests', () => {
   /** The writes of a restore that nothing interrupts. */
   const WRITES = 11;
