@@ -40,11 +40,9 @@ export async function* pages(client: RestClient, listing: Listing): AsyncGenerat
         listing.onUnreadable?.(last);
       }
       offset = from + 1;
-      if (offset >= total) {
-        if (told + lost < total) throw changed(client, listing, told, total);
-        return;
-      }
-      continue;
+      if (offset < total) continue;
+      if (listing.countsAll !== true && told + lost < total) throw changed(client, listing, told, total);
+      return;
     }
     const keys = rows.map(keyOf);
     const known = overlap === 0 ? 0 : recent.knownIn(keys);
@@ -61,6 +59,8 @@ export async function* pages(client: RestClient, listing: Listing): AsyncGenerat
     told += fresh.length;
     last = fresh.at(-1) ?? last;
     if (fresh.length > 0) yield { rows: fresh, total, bytes };
+    // Behind its last row comes nothing, whatever the number says.
+    if (listing.countsAll === true && (stalls > 0 || offset >= total)) return;
     if (offset >= total) {
       if (told + lost < total) throw changed(client, listing, told, total);
       return;

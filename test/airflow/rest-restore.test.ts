@@ -19,6 +19,9 @@ import { until } from './until.ts';
 
 const OTHER_KEY = 'T3RoZXJPdGhlck90aGVyT3RoZXJPdGhlck90aGVyMDA=';
 const RUN = `dag_id = 'lab_inflight' AND run_id = 'lab_inflight_1'`;
+/** Waits behind it, and has tasks that had ended and left no XCom. */
+const NEXT_RUN = `dag_id = 'lab_inflight' AND run_id = 'lab_inflight_2'`;
+const isV1 = release.startsWith('2.');
 
 /** What Airflow itself reads, by name: variables and pools. */
 const SETTINGS = `
@@ -52,6 +55,15 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
     stops.push(() => server.stop());
     storage = ['--storage', join(folder, 'storage')];
     source = await loadedEnvironment(server.url, folder, release, 'source', 'data');
+    for (const [state, task] of [
+      ['success', 'done'],
+      ['skipped', 'up_for_retry'],
+    ]) {
+      await query(
+        source,
+        `UPDATE task_instance SET state = '${state}' WHERE ${NEXT_RUN} AND task_id = '${task}'`,
+      );
+    }
     const from = await startApi(source);
     await lifeboat(['backup', '--airflow', from.url, ...storage], {
       ...from.env,
@@ -104,7 +116,7 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
     first = await restore();
     expect(first.plan).toMatchObject({ kind: 'rest-restore', blockers: [] });
     const [variables, pools] = await settingsOf(target);
-    const [theirs, theirPools] = await settingsOf(source);
+    const [theirs, { lab_unlimited: unlimited, ...theirPools }] = await settingsOf(source);
     const left = JSON.stringify((first.plan as { leftOut: unknown }).leftOut);
     for (const [key, value] of Object.entries(theirs)) {
       if (key in variables) expect({ [key]: variables[key] }).toEqual({ [key]: value });
@@ -112,7 +124,8 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
       else expect(left + (key === 'lab_other_fernet_key' ? key : '')).toContain(key);
     }
     expect(Object.keys(variables).length).toBeGreaterThan(20);
-    expect(pools).toEqual(theirPools);
+    // v1 of the source fails at a pool without end.
+    expect(pools).toEqual(isV1 ? theirPools : { ...theirPools, lab_unlimited: unlimited });
   });
 
   it('makes the unfinished runs again, with what had ended', async () => {
@@ -127,6 +140,14 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
     if (tasks.length === 0) expect(again).toContain('lab_inflight/lab_inflight_1/done');
     else expect(tasks).toEqual([{ task_id: 'done' }]);
     expect(Number(release.split('.')[1]) >= 3 && release.startsWith('3.')).toBe(tasks.length > 0);
+    const next = await query(
+      target,
+      `SELECT task_id, state FROM task_instance WHERE ${NEXT_RUN} AND state IS NOT NULL ORDER BY 1`,
+    );
+    const skipped = { task_id: 'up_for_retry', state: 'skipped' };
+    // Before 2.10 skipped cannot be set.
+    const settable = !/^2\.[5-9]\./.test(release);
+    expect(next).toEqual([{ task_id: 'done', state: 'success' }, ...(settable ? [skipped] : [])]);
   });
 
   it('leaves DAGs paused whose catchup would start runs of the past', async () => {
@@ -151,16 +172,21 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
     await letGo(target);
     // Beside the API, which answers by now: a task of Airflow 3 that finds none fails.
     api.add('scheduler', 'scheduler', '--skip-serve-logs');
-    for (const name of ['triggerer', 'dag-processor']) api.add(name, name);
-    await until('the run has ended', async () => {
+    const quiet = isV1 && !release.startsWith('2.5.') ? ['--skip-serve-logs'] : [];
+    api.add('triggerer', 'triggerer', ...quiet);
+    if (!isV1) api.add('dag-processor', 'dag-processor');
+    await until('the runs have ended', async () => {
       api.mustRun();
-      const [run] = await query(target, `SELECT state FROM dag_run WHERE ${RUN}`);
-      if (run?.state === 'success') return [];
+      const runs = await query(
+        target,
+        `SELECT run_id, state FROM dag_run WHERE dag_id = 'lab_inflight' AND state <> 'success'`,
+      );
       const left = await query(
         target,
-        `SELECT task_id, state FROM task_instance WHERE ${RUN} AND state IS DISTINCT FROM 'success'`,
+        `SELECT run_id, task_id, state FROM task_instance
+          WHERE dag_id = 'lab_inflight' AND state IS DISTINCT FROM 'success'`,
       );
-      return [JSON.stringify([run, ...left])];
+      return runs.length === 0 ? [] : [JSON.stringify([...runs, ...left])];
     });
     await api.kill();
     const again = JSON.stringify((first.plan as { runs: { tasksAgain: unknown } }).runs.tasksAgain);
@@ -169,5 +195,12 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
       `SELECT hostname <> '' AS ran FROM task_instance WHERE ${RUN} AND task_id = 'done'`,
     );
     expect(done).toEqual({ ran: again.includes('/done') });
+    const ran = await query(
+      target,
+      `SELECT task_id FROM task_instance WHERE ${NEXT_RUN} AND hostname <> '' AND task_id IN ('done', 'up_for_retry')`,
+    );
+    expect(ran.map(({ task_id: id }) => id)).toEqual(
+      again.includes('lab_inflight_2/up_for_retry') ? ['up_for_retry'] : [],
+    );
   });
 });
