@@ -12,7 +12,6 @@ import { counted } from './text/units.ts';
 const OF_DATABASES = [
   'clean',
   'tables',
-  'since',
   'encrypt-clear',
   'via',
   'jobs',
@@ -38,8 +37,8 @@ export async function restoreIntoRest(input: CommandInput): Promise<Outcome> {
     ),
   );
   const { restRestoreText } = await import('./text/rest-restore.ts');
-  const { refused = [], runs } = result.restored ?? {};
-  const incomplete = refused.length + (runs?.problems.length ?? 0) > 0;
+  const { refused = [], runs, history } = result.restored ?? {};
+  const incomplete = refused.length + (runs?.problems.length ?? 0) + (history?.notMarked.length ?? 0) > 0;
   return {
     ending: incomplete ? 'difference' : 'done',
     result: { ...result },
@@ -51,7 +50,13 @@ async function settingsOf(
   input: CommandInput,
 ): Promise<Omit<RestRestoreRequest, 'client' | 'via' | 'confirm'>> {
   const { args, host } = input;
-  const { resolveFernetKeys, resolveSourceFernetKeys } = await import('../config.ts');
+  const { parseDuration, resolveFernetKeys, resolveSourceFernetKeys } = await import('../config.ts');
+  const since = args.text('since');
+  if (since !== undefined && args.text('history') !== 'mark') {
+    throw new LifeboatError('usage', '--since chooses among the finished runs, which stay in the backup.', {
+      next: 'Add --history mark, or leave it out: all that had not ended are restored.',
+    });
+  }
   const lists = {
     dags: args.list('dags'),
     excludeDags: args.list('exclude-dags'),
@@ -66,6 +71,8 @@ async function settingsOf(
     connections: args.text('connections') as MergeStrategy,
     pauseState: args.text('pause-state') as PauseState,
     inFlight: args.text('in-flight') as InFlightPolicy,
+    history: args.text('history') === 'mark' ? 'mark' : 'keep',
+    ...(since === undefined ? {} : { since: parseDuration(since, '--since') }),
     catchup: args.text('catchup') === 'start' ? 'start' : 'hold',
     ...given,
     ...(await identitiesOf(input)),
@@ -82,10 +89,12 @@ function confirmation(input: CommandInput): RestRestoreRequest['confirm'] {
     const replacing = replaces === 0 ? '' : `, replaces ${counted(replaces, 'setting')}`;
     const runs = plan.runs?.restores ?? 0;
     const making = runs === 0 ? '' : `, makes ${counted(runs, 'unfinished run')} again`;
+    const marks = plan.history?.marks ?? 0;
+    const marking = marks === 0 ? '' : `, makes ${counted(marks, 'finished run')} again as ended`;
     const unpauses = plan.dags?.unpause.length ?? 0;
     const starting = unpauses === 0 ? '' : `, lets ${counted(unpauses, 'DAG')} go`;
     return confirm(input, {
-      warning: `This restores ${plan.backupId} into ${plan.target.name}${replacing}${making}${starting}.`,
+      warning: `This restores ${plan.backupId} into ${plan.target.name}${replacing}${making}${marking}${starting}.`,
       phraseIs: 'the name of the environment',
       phrase: plan.target.name,
     });

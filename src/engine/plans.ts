@@ -234,6 +234,20 @@ export interface RestRunsPlan {
   readonly withoutInterval: number;
 }
 
+/** Finished runs in a restore through the REST API, which are made again in their final state. */
+export interface RestHistoryPlan {
+  /** Finished, and chosen. */
+  readonly inBackup: number;
+  /** They are made. */
+  readonly marks: number;
+  readonly success: number;
+  readonly failed: number;
+  /** Of them, with another id: theirs is one that only a scheduler may give. */
+  readonly renamed: number;
+  /** Made by an earlier try of this restore, and not looked at again. */
+  readonly before: number;
+}
+
 /** A restore through the REST API: nothing of it is atomic, and all of it can be done again. */
 export interface RestRestorePlan {
   readonly kind: 'rest-restore';
@@ -251,6 +265,8 @@ export interface RestRestorePlan {
   readonly dags: RestDagsPlan | null;
   /** Null: the backup does not have what it takes. */
   readonly runs: RestRunsPlan | null;
+  /** Null: finished runs stay in the backup. */
+  readonly history: RestHistoryPlan | null;
   /** Assets (datasets) of which an event is made again, with the DAGs that wait with it for others. */
   readonly queued: readonly { readonly uri: string; readonly dags: readonly string[] }[];
   /** Rows that are in the backup and do not get into the target, by name and with the reason. */

@@ -83,6 +83,31 @@ export function makeTasks({ rows }: Api, dagId: string, runId: string): void {
   }
 }
 
+/**
+ * What Airflow makes of a run's tasks when the run is set to a state: all become success; of a failed one those without a
+ * state become skipped, in v1 they stay. Teardowns (of the DAG's `teardowns`) that have no state keep a run of v2 open.
+ *
+ * @returns whether the run has that state now
+ */
+export function followState(
+  { v1, rows }: Pick<Api, 'v1' | 'rows'>,
+  dagId: string,
+  runId: string,
+  state: unknown,
+): boolean {
+  const teardowns = rows.dags.find((dag) => dag.dag_id === dagId)?.teardowns;
+  const isTeardown = (task: Row): boolean =>
+    !v1 && Array.isArray(teardowns) && teardowns.includes(task.task_id) && task.state === null;
+  const own = rows.history.task_instances.filter(
+    (task) => task.dag_id === dagId && task.dag_run_id === runId,
+  );
+  for (const task of own.filter((one) => !isTeardown(one))) {
+    if (state === 'success') task.state = 'success';
+    else if (state === 'failed' && !v1) task.state ??= 'skipped';
+  }
+  return !own.some(isTeardown);
+}
+
 function setState({ v1, minor, rows }: Api, { body }: FakeRequest, parts: readonly string[]): FakeAnswer {
   const [, dag, , run, , task, mapIndex = '-1'] = parts;
   const { new_state: state, dry_run: dryRun } = body as { new_state?: string; dry_run?: boolean };
@@ -101,6 +126,14 @@ function setState({ v1, minor, rows }: Api, { body }: FakeRequest, parts: readon
   // v1 only says what it would do, unless told otherwise; v2 minds what is so already.
   if (v1 && dryRun !== false) return { status: 200, body: found };
   if (!v1 && found.state === state) return refusal(409, `Task id is already in ${String(state)} state`);
+  // A failure behind it that was set before is cleared, and the run waits again.
+  const behind = rows.history.task_instances.slice(rows.history.task_instances.indexOf(found) + 1);
+  const cleared = behind.filter(
+    (row) => row.dag_id === dag && row.dag_run_id === run && row.state === 'failed',
+  );
+  for (const row of cleared) row.state = null;
+  const own = rows.dag_runs.find((row) => row.dag_id === dag && row.dag_run_id === run);
+  if (cleared.length > 0 && own !== undefined) own.state = 'queued';
   found.state = state;
   return { status: 200, body: { task_instances: [found], total_entries: 1 } };
 }
@@ -167,8 +200,9 @@ function ofTasks(api: Api, request: FakeRequest, parts: readonly string[]): Fake
   if (kind === 'xcomEntries') {
     const asked = request.query.get('map_index');
     const named = history.xcoms.filter((row) => isOne(row) && row.key === key);
-    if (api.minor < 7 && asked !== null)
-      {return refusal(400, 'Extra query parameter(s) map_index not in spec');}
+    if (api.minor < 7 && asked !== null) {
+      return refusal(400, 'Extra query parameter(s) map_index not in spec');
+    }
     if (api.minor < 7 && named.length > 1) return { status: 500 };
     const found =
       api.minor < 7 ? named[0] : named.find((row) => (row.map_index ?? -1) === Number(asked ?? -1));

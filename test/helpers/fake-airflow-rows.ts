@@ -1,4 +1,4 @@
-import { type FakeHistory, historyRoute, makeTasks } from './fake-airflow-history.ts';
+import { type FakeHistory, followState, historyRoute, makeTasks } from './fake-airflow-history.ts';
 
 /** The metadata that a fake Airflow's API shows: plain rows in the order of their ids. */
 export interface FakeRows {
@@ -266,7 +266,9 @@ function oneRun(
   if (method === 'DELETE') return { status: 204 };
   if (method === 'PATCH') {
     if (v1 && action === undefined && 'note' in (body as Body)) return refusal(400, 'unknown field: note');
-    Object.assign(run, body);
+    const { state, ...others } = body as Body;
+    Object.assign(run, others);
+    if (state !== undefined && followState({ v1, rows }, dagId, runId, state)) run.state = state;
   }
   return { status: 200, body: run };
 }

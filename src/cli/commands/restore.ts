@@ -70,6 +70,15 @@ export const restoreCommand: Command = {
     },
     IN_FLIGHT,
     {
+      name: 'history',
+      kind: 'text',
+      group: GROUP,
+      choices: ['keep', 'mark'],
+      fallback: 'keep',
+      describe:
+        'Through the REST API: finished runs stay in the backup (lifeboat show --runs), or are made again as runs in their final state; with --since a part of them',
+    },
+    {
       name: 'tables',
       kind: 'list',
       group: GROUP,
@@ -119,6 +128,10 @@ export const restoreCommand: Command = {
     ['$0 restore latest --airflow … --pause-state paused --yes', 'Then lifeboat activate latest, in waves'],
     ['$0 restore latest --airflow mwaa://dr?region=eu-west-1 --dry-run', 'The plan through a REST API'],
     ["$0 restore latest --airflow … --dags 'billing_*' --since 30d --dry-run", 'A part of it'],
+    [
+      '$0 restore latest --airflow https://… --history mark --since 30d',
+      'With the runs of a month, as ended',
+    ],
     ['$0 restore latest --airflow … --connections replace --variables skip', 'Strategies'],
   ],
   run,
@@ -144,6 +157,7 @@ async function run(input: CommandInput): Promise<Outcome> {
 }
 
 const OF_REST = {
+  history: 'Leave it out: a restore into a database brings the history itself.',
   catchup: 'Leave it out: a restore into a database brings the history, and nothing of it is run again.',
   'keep-connections': 'Leave it out, or keep all that are there with --connections append.',
 };

@@ -19,6 +19,7 @@ export function restRestoreSections(plan: RestRestorePlan, style: Style): readon
     `${style.bold('Plan: restore')} ${plan.backupId}\n${facts([
       ['  of', `${source.environment}, Airflow ${source.airflow}, as it was at ${time(plan.snapshotTime)}`],
       ['  in flight', inFlightText(plan.runs)],
+      ['  history', historyText(plan.history)],
       ['  pause states', plan.pauseState],
     ])}`,
     settingsTable(plan.settings, style),
@@ -60,6 +61,13 @@ function inFlightText(runs: RestRestorePlan['runs']): string {
   return `${what} (${count(runs.restores)} of ${counted(runs.inBackup, 'run')}${renamed}; ${counted(runs.finishedTasks, 'finished task')}, ${counted(runs.xcoms, 'XCom')})`;
 }
 
+function historyText(history: RestRestorePlan['history']): string | undefined {
+  if (history === null) return undefined;
+  const { inBackup, marks, success, failed, renamed, before } = history;
+  const earlier = before === 0 ? '' : `, ${count(before)} were made before`;
+  return `mark: finished runs made again as ended (${count(marks)} of ${counted(inBackup, 'run')}: ${count(success)} success, ${count(failed)} failed, ${count(renamed)} with a new id${earlier})`;
+}
+
 function dagsFacts(dags: RestRestorePlan['dags']): string {
   if (dags === null) return '';
   const some = (list: readonly string[]): string | undefined =>
@@ -98,7 +106,7 @@ export function restRestoreText(result: RestRestoreResult, style: Style): string
 
 const TITLES = { slot_pool: 'Pools', variable: 'Variables', connection: 'Connections' } as const;
 
-function settingsFacts({ settings, runs, events }: Restored): string {
+function settingsFacts({ settings, runs, history, events }: Restored): string {
   const made: (readonly [string, string])[] =
     runs === null
       ? []
@@ -108,9 +116,19 @@ function settingsFacts({ settings, runs, events }: Restored): string {
             `${count(runs.made.length)} made again, ${count(runs.before.length)} were made before; ${counted(runs.tasksSet, 'finished task')} set, ${counted(runs.xcomsWritten, 'XCom')} written`,
           ],
         ];
+  const marked: (readonly [string, string])[] =
+    history === null
+      ? []
+      : [
+          [
+            'History',
+            `${counted(history.made, 'finished run')} made again, ${count(history.before)} were made before; ${counted(history.tasksSet, 'task')} set apart from their run, ${count(history.tasksDifferent)} not as they were`,
+          ],
+        ];
   const queued: (readonly [string, string])[] = events.length === 0 ? [] : [['Events', names(events)]];
   return facts([
     ...made,
+    ...marked,
     ...queued,
     ...settings.map(
       ({ table: name, added, replaced, same, kept }) =>
@@ -137,6 +155,9 @@ function attention({ dags, leftOut }: RestRestorePlan, restored: Restored, style
       (one) => `${TITLES[one.table]} kept although the backup has others: ${names(one.keptDifferent)}.`,
     ),
     ...leftOut.map((one) => `Not restored: ${one.table} ${names(one.names ?? [])}: ${one.reason}.`),
+    ...(restored.history?.notMarked ?? []).map(
+      (one) => `Not made again: ${names(one.names ?? [`${count(one.rows ?? 0)} more runs`])}: ${one.reason}.`,
+    ),
     ...(dags === null || dags.held.length === 0 ? [] : [`Still paused: ${heldText(dags.held)}.`]),
     ...(dags === null || dags.missing.length === 0
       ? []

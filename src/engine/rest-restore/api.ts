@@ -1,6 +1,6 @@
 import type { RestClient } from '../../rest/client.ts';
 import type { Confirm, RestoreRequest } from '../api.ts';
-import type { RestRestorePlan } from '../plans.ts';
+import type { LeftOut, RestRestorePlan } from '../plans.ts';
 import type { SettingsWritten } from './write-settings.ts';
 
 /** As in RestoreRequest, into an Airflow whose API is all that is reached. */
@@ -18,6 +18,10 @@ export interface RestRestoreRequest extends Pick<
   | 'unreadable'
   | 'dryRun'
 > {
+  /** mark: finished runs are made again in their final state. keep, when absent: they stay in the backup. */
+  readonly history?: 'keep' | 'mark';
+  /** Of the finished runs those that began at most so many milliseconds before the backup was made. */
+  readonly since?: number;
   /** Ids of connections that stay as the target has them, and are not added. */
   readonly keepConnections?: readonly string[];
   /** Connected; the caller closes it. */
@@ -61,6 +65,19 @@ export interface RestRunsResult {
   readonly problems: readonly string[];
 }
 
+/** What became of finished runs. */
+export interface RestHistoryResult {
+  readonly made: number;
+  /** Made by an earlier try of this restore. */
+  readonly before: number;
+  /** Tasks whose state is set, since it is not what follows from their run’s. */
+  readonly tasksSet: number;
+  /** Tasks that are not as they were: the API does not let that state in, or the new run does not have the task. */
+  readonly tasksDifferent: number;
+  /** Runs that were not made, by name and with the reason. */
+  readonly notMarked: readonly LeftOut[];
+}
+
 export interface RestRestoreResult {
   readonly backupId: string;
   readonly plan: RestRestorePlan;
@@ -72,6 +89,8 @@ export interface RestRestoreResult {
     readonly paused: readonly string[];
     /** Null: the plan has no runs. */
     readonly runs: RestRunsResult | null;
+    /** Null: finished runs stay in the backup. */
+    readonly history: RestHistoryResult | null;
     /** URIs of assets (datasets) of which an event was made again, since DAGs wait with it. */
     readonly events: readonly string[];
     /** What Airflow did not take. */

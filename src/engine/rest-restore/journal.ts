@@ -14,6 +14,9 @@ export interface JournalEntry {
   readonly [field: string]: unknown;
 }
 
+/** history: a hundred finished runs together. */
+type StepKind = 'dag' | 'run' | 'event' | 'history';
+
 /**
  * What cannot be seen in the target itself: that a run there was made by an earlier try of this restore, and is whole or
  * not, and how DAGs stood before they were paused for it. Lies in the storage, beside the backups, so that another machine
@@ -21,15 +24,15 @@ export interface JournalEntry {
  */
 export interface Journal {
   get(step: string): JournalEntry | undefined;
-  /** All about DAGs, runs or events. */
-  list(kind: 'dag' | 'run' | 'event'): readonly JournalEntry[];
+  /** All of that kind. */
+  list(kind: StepKind): readonly JournalEntry[];
   write(step: string, entry: Omit<JournalEntry, 'at'>): Promise<void>;
   /** Its entries are not needed any more. */
   forget(steps: readonly string[]): Promise<void>;
 }
 
 /** Name of a step about something whose own name may hold anything. */
-export function stepName(kind: 'dag' | 'run' | 'event', ...names: readonly string[]): string {
+export function stepName(kind: StepKind, ...names: readonly string[]): string {
   return `${kind}-${digest(JSON.stringify(names), 24)}`;
 }
 
@@ -41,7 +44,7 @@ export async function openJournal(ctx: EngineContext, backupId: string, target: 
   const keyOf = (step: string): string => `${prefix}${step}.json`;
   const entries = new Map<string, JournalEntry>();
   for await (const { key } of ctx.storage.list(prefix, ctx.signal)) {
-    const [, step] = /\/((?:dag|run|event)-[0-9a-f]+)\.json$/.exec(key) ?? [];
+    const [, step] = /\/((?:dag|run|event|history)-[0-9a-f]+)\.json$/.exec(key) ?? [];
     if (step !== undefined) entries.set(step, await readEntry(ctx, key));
   }
   return {

@@ -7,7 +7,7 @@ import { restPath } from '../../rest/path.ts';
 import { isAtLeast } from '../../versions/rest.ts';
 import { type PlannedRun, taskLabel, taskPath } from './plan-runs.ts';
 import { isRefusal } from './refusal.ts';
-import type { StoredTask } from './unfinished.ts';
+import type { RunFields, StoredTask } from './unfinished.ts';
 
 /** What became of one run, for the summary and the journal. */
 export interface MadeRun {
@@ -19,11 +19,20 @@ export interface MadeRun {
   readonly problems: readonly string[];
 }
 
+/** A run, and the id that it gets. */
+type RunToMake = { readonly run: RunFields; readonly runId: string };
+
 const NOTE_LENGTH = 1000;
 
 /** The run as Airflow is asked for it. Its DAG is paused, so that nothing of it begins. */
-export async function postRun(client: RestClient, planned: PlannedRun, backupId: string): Promise<void> {
-  await createDagRuns(client).trigger(planned.run.dagId, bodyOf(client, planned, backupId));
+export async function postRun(
+  client: RestClient,
+  { run, runId }: RunToMake,
+  backupId: string,
+  ended?: string,
+): Promise<void> {
+  const note = noteOf(run.note, run.runId, backupId, ended);
+  await createDagRuns(client).trigger(run.dagId, bodyOf(client, { run, runId }, note));
 }
 
 /** 2.5 takes no note with a new run, and one for a run that is there. Done twice it is the same. */
@@ -33,7 +42,7 @@ export async function noteRun(client: RestClient, planned: PlannedRun, backupId:
   await createDagRuns(client).patch(run.dagId, runId, { note: noteOf(run.note, run.runId, backupId) });
 }
 
-function bodyOf(client: RestClient, { run, runId }: PlannedRun, backupId: string): GivenRun {
+function bodyOf(client: RestClient, { run, runId }: RunToMake, note: string): GivenRun {
   const { logicalDate, interval, runAfter, conf, partitionKey } = run;
   const v2 = client.dialect.api === 'v2';
   return {
@@ -45,13 +54,13 @@ function bodyOf(client: RestClient, { run, runId }: PlannedRun, backupId: string
       : { data_interval_start: interval[0], data_interval_end: interval[1] }),
     ...(v2 && runAfter !== null ? { run_after: runAfter } : {}),
     ...(partitionKey !== null && isAtLeast(client.airflow, '3.2') ? { partition_key: partitionKey } : {}),
-    ...(client.offers('noteOfNewRun') ? { note: noteOf(run.note, run.runId, backupId) } : {}),
+    ...(client.offers('noteOfNewRun') ? { note } : {}),
   };
 }
 
 /** What people wrote stays, and ours stands below it. */
-export function noteOf(note: string | null, runId: string, backupId: string): string {
-  const ours = `Restored by Lifeboat from backup ${backupId}, where it was ${runId}.`;
+export function noteOf(note: string | null, runId: string, backupId: string, ended = ''): string {
+  const ours = `Restored by Lifeboat from backup ${backupId}, where it was ${runId}${ended}.`;
   const room = NOTE_LENGTH - ours.length - 1;
   return note === null || note === ''
     ? ours.slice(0, NOTE_LENGTH)
@@ -122,7 +131,10 @@ function keyOf(taskId: string, mapIndex: number): string {
 }
 
 /** Its tasks in the target, by task and map index. */
-async function tasksOf(client: RestClient, { run, runId }: PlannedRun): Promise<ReadonlyMap<string, Row>> {
+export async function tasksOf(
+  client: RestClient,
+  { run, runId }: RunToMake,
+): Promise<ReadonlyMap<string, Row>> {
   const path = restPath('/dags/{dagId}/dagRuns/{runId}/taskInstances', { dagId: run.dagId, runId });
   const listing = fits(client, path)
     ? { path, rows: 'task_instances', key: ['task_id', 'map_index'] }

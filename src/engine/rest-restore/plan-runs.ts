@@ -4,7 +4,7 @@ import { restPath } from '../../rest/path.ts';
 import type { InFlightPolicy, RestRunsPlan } from '../plans.ts';
 import type { Gaps } from '../rest/gaps.ts';
 import type { TargetDag } from './target.ts';
-import type { StoredTask, StoredXcom, UnfinishedRun } from './unfinished.ts';
+import type { RunFields, StoredTask, StoredXcom, UnfinishedRun } from './unfinished.ts';
 
 export type PlannedXcom = StoredXcom & { readonly mapIndex: number };
 
@@ -109,26 +109,34 @@ function planOne(run: UnfinishedRun, client: RestClient): PlannedRun {
  * Failed ones last, each after those that began before it: setting a state clears what failed behind it in the graph, and a
  * failure that is set too early would be cleared again.
  */
-function byState(a: StoredTask, b: StoredTask): number {
+export function byState(a: StoredTask, b: StoredTask): number {
   const late = (task: StoredTask): number => (task.state === 'failed' ? 1 : 0);
   const began = (task: StoredTask): string => task.startDate ?? '';
   return late(a) - late(b) || (began(a) < began(b) ? -1 : began(a) > began(b) ? 1 : 0);
 }
 
 /** Path of a task of a restored run, or of something of it. */
-export function taskPath({ dagId }: UnfinishedRun, runId: string, taskId: string, rest = ''): string {
+export function taskPath({ dagId }: RunFields, runId: string, taskId: string, rest = ''): string {
   return restPath(`/dags/{dagId}/dagRuns/{runId}/taskInstances/{taskId}${rest}`, { dagId, runId, taskId });
 }
 
 function whyNot(one: PlannedRun, client: RestClient, dag: TargetDag | undefined): string | undefined {
   const { run, runId, finished } = one;
+  const tasks = finished.map(({ taskId, mapIndex }) =>
+    taskPath(run, runId, taskId, mapIndex < 0 ? '' : `/${mapIndex}`),
+  );
+  return whyNotMade(run, client, dag) ?? (tasks.every((path) => fits(client, path)) ? undefined : TOO_LONG);
+}
+
+/** Why Airflow would not make such a run, whatever becomes of its tasks. */
+export function whyNotMade(
+  run: RunFields,
+  client: RestClient,
+  dag: TargetDag | undefined,
+): string | undefined {
   if (dag === undefined) return NOT_PARSED;
   if (dag.carries) return CARRIES;
   if (typeof run.conf !== 'object' || run.conf === null || Array.isArray(run.conf)) return NO_CONF;
   if (client.dialect.api === 'v1' && run.logicalDate === null) return NO_DATE;
-  const tasks = finished.map(({ taskId, mapIndex }) =>
-    taskPath(run, runId, taskId, mapIndex < 0 ? '' : `/${mapIndex}`),
-  );
-  const trigger = restPath('/dags/{dagId}/dagRuns', { dagId: run.dagId });
-  return [trigger, ...tasks].every((path) => fits(client, path)) ? undefined : TOO_LONG;
+  return fits(client, restPath('/dags/{dagId}/dagRuns', { dagId: run.dagId })) ? undefined : TOO_LONG;
 }

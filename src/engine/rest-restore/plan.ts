@@ -11,6 +11,7 @@ import type {
 import { createGaps, type Gaps } from '../rest/gaps.ts';
 import { omittedWarnings } from '../sealed/open-backup.ts';
 import type { RestRestoreRequest } from './api.ts';
+import { type HistoryWish, planHistory } from './history.ts';
 import { type Journal, openJournal } from './journal.ts';
 import { dagChooser, planDags } from './plan-dags.ts';
 import { type PlannedRun, planRuns } from './plan-runs.ts';
@@ -27,6 +28,7 @@ export interface PlannedRestRestore {
   readonly settings: readonly PlannedSettings[];
   readonly dags: RestDagsPlan | null;
   readonly runs: readonly PlannedRun[];
+  readonly history: PlannedHistory | null;
   readonly queued: readonly QueuedAsset[];
   readonly journal: Journal;
   /** DAGs of the target as they were before this restore. */
@@ -61,6 +63,7 @@ export async function planRestRestore(
   const before = { dags: asBefore(target.dags, journal) };
   const dags = await planDagsOf(ctx, request, manifest, reader, before);
   const runs = await planRunsOf(request, manifest, reader, before, gaps);
+  const history = await planHistoryOf(request, manifest, reader, before, journal, gaps);
   const queued = await planQueuedOf(request, reader, before.dags, dags, gaps);
   const plan: RestRestorePlan = {
     kind: 'rest-restore',
@@ -76,12 +79,22 @@ export async function planRestRestore(
     settings: settings.map((one) => one.plan),
     dags,
     runs: runs?.plan ?? null,
+    history: history?.plan ?? null,
     queued: queued.map(({ uri, dags: waiting }) => ({ uri, dags: waiting })),
     leftOut: gaps.list(),
     blockers: keyBlockers(request, reader),
     warnings: [...warningsOf(manifest, target), ...runWarnings(runs?.plan)],
   };
-  return { plan, settings, dags, runs: runs?.planned ?? [], queued, journal, before: before.dags };
+  return {
+    plan,
+    settings,
+    dags,
+    runs: runs?.planned ?? [],
+    history,
+    queued,
+    journal,
+    before: before.dags,
+  };
 }
 
 function wishFor({ kind }: SettingSpec, request: RestRestoreRequest): SettingsWish {
@@ -134,6 +147,31 @@ async function planRunsOf(
   }
   const runs = await readUnfinished(manifest, reader, dagChooser(dags, excludeDags));
   return planRuns(runs, { policy: inFlight, client, dags: target.dags }, gaps);
+}
+
+interface PlannedHistory extends Awaited<ReturnType<typeof planHistory>> {
+  readonly wish: HistoryWish;
+}
+
+async function planHistoryOf(
+  { client, dags, excludeDags, history, since }: RestRestoreRequest,
+  manifest: Manifest,
+  reader: BackupReader,
+  target: Pick<RestTarget, 'dags'>,
+  journal: Journal,
+  gaps: Gaps,
+): Promise<PlannedHistory | null> {
+  if (history !== 'mark') return null;
+  const isChosen = dagChooser(dags, excludeDags);
+  const wish = {
+    manifest,
+    reader,
+    client,
+    dags: target.dags,
+    isChosen,
+    ...(since === undefined ? {} : { since }),
+  };
+  return { wish, ...(await planHistory(wish, journal, gaps)) };
 }
 
 async function planQueuedOf(

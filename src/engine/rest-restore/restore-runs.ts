@@ -93,7 +93,7 @@ function stepOf(dagId: string, runId: string): string {
 }
 
 /** Those that are paused now; what the journal says of a DAG is how it was before the first try. */
-async function pauseAll(
+export async function pauseAll(
   { ctx, client, journal, dags, refused }: RunsWork,
   dagIds: readonly string[],
 ): Promise<readonly string[]> {

@@ -7,6 +7,7 @@ import { notConfirmed, refuseBlocked } from '../restore-plan.ts';
 import { checkParts } from '../verify-parts.ts';
 import type {
   Refusal,
+  RestHistoryResult,
   RestRestoreRequest,
   RestRestoreResult,
   RestRunsResult,
@@ -17,6 +18,7 @@ import { whileLocked } from './lock.ts';
 import { type PlannedRestRestore, planRestRestore } from './plan.ts';
 import type { PlannedSettings } from './plan-settings.ts';
 import { notWaitingFor500, unlessRefused } from './refusal.ts';
+import { markHistory } from './restore-history.ts';
 import { restoreQueued } from './restore-queued.ts';
 import { restoreRuns, type RunsWork } from './restore-runs.ts';
 import { writeSettings } from './write-settings.ts';
@@ -77,6 +79,7 @@ async function restoreChecked(
     refused,
   };
   const runs = await makeRuns(work, planned);
+  const history = await makeHistory(work, planned);
   const states = await setPauseStates(ctx, request, finalStates(planned), refused);
   await planned.journal.forget(states.done.map((dagId) => stepName('dag', dagId)));
   const events = await restoreQueued(work, planned.queued);
@@ -88,6 +91,7 @@ async function restoreChecked(
     restored: {
       settings: written,
       runs,
+      history,
       events,
       paused: states.paused,
       unpaused: states.unpaused,
@@ -132,6 +136,24 @@ async function makeRuns(work: RunsWork, { plan, runs }: PlannedRestRestore): Pro
   }
   const progress = createProgress(ctx, 'load', { totalRows: runs.length });
   const result = await restoreRuns(work, runs, () => {
+    progress.add('dag_run', 1, 0);
+  });
+  progress.end();
+  return result;
+}
+
+async function makeHistory(
+  work: RunsWork,
+  { history }: PlannedRestRestore,
+): Promise<RestHistoryResult | null> {
+  const { ctx } = work;
+  if (history === null) return null;
+  const { wish, dagIds, plan } = history;
+  if (plan.marks > 0) {
+    ctx.report({ event: 'phase', phase: 'load', message: `Making ${plan.marks} finished runs again` });
+  }
+  const progress = createProgress(ctx, 'load', { totalRows: plan.marks });
+  const result = await markHistory(work, wish, dagIds, () => {
     progress.add('dag_run', 1, 0);
   });
   progress.end();

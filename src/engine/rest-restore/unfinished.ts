@@ -35,6 +35,9 @@ export interface UnfinishedRun {
   readonly xcoms: readonly StoredXcom[];
 }
 
+/** A run without what hangs on it. */
+export type RunFields = Omit<UnfinishedRun, 'tasks' | 'xcoms'>;
+
 const ENDED: readonly (string | null | undefined)[] = ['success', 'failed'];
 
 /** The backup has no such table: then nobody knows what had been done of a run. */
@@ -74,7 +77,7 @@ export async function readUnfinished(
 }
 
 /** In a database they have a table of their own, which names runs by their numbers. */
-async function readNotes(
+export async function readNotes(
   reader: BackupReader,
   runs: ReadonlyMap<string, StoredRecord>,
 ): Promise<ReadonlyMap<string, string>> {
@@ -90,7 +93,7 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function nameOf({ dag_id: dagId, run_id: runId }: StoredRecord): string {
+export function nameOf({ dag_id: dagId, run_id: runId }: StoredRecord): string {
   return `${dagId ?? ''}/${runId ?? ''}`;
 }
 
@@ -100,11 +103,11 @@ function push<Value>(lists: Map<string, Value[]>, name: string, value: Value): v
   else list.push(value);
 }
 
-function typeOf(manifest: Manifest, table: string, column: string): string {
+export function typeOf(manifest: Manifest, table: string, column: string): string {
   return storedTable(manifest, table)?.types[column] ?? '';
 }
 
-function toRun(run: StoredRecord, confType: string): Omit<UnfinishedRun, 'note' | 'tasks' | 'xcoms'> {
+export function toRun(run: StoredRecord, confType: string): Omit<RunFields, 'note'> {
   const [start, end] = [isoDate(run.data_interval_start), isoDate(run.data_interval_end)];
   // v1 gives it as JSON; the column of that name is a pickle.
   const [conf, type] = run.conf_json === undefined ? [run.conf ?? null, confType] : [run.conf_json, 'json'];
@@ -120,7 +123,7 @@ function toRun(run: StoredRecord, confType: string): Omit<UnfinishedRun, 'note' 
   };
 }
 
-function toTask(task: StoredRecord): StoredTask {
+export function toTask(task: StoredRecord): StoredTask {
   return {
     taskId: task.task_id ?? '',
     mapIndex: Number(task.map_index ?? -1),
