@@ -123,8 +123,8 @@ describe('a backup through v2', () => {
     world.fake.rows.variables.splice(1, 0, ...broken);
     const manifest = await backUp();
     expect(storedTable(manifest, 'variable')?.rows).toBe(4);
-    expect(gaps(manifest, 'variable')).toContainEqual(['row', 'the row after plain']);
-    expect(gaps(manifest, 'variable')).toContainEqual(['row', 'the 2. row after plain']);
+    const named = ['the row after plain', 'the 2. row after plain'];
+    expect(gaps(manifest, 'variable')).toContainEqual(['row', ...named]);
   });
 
   test('3.3: null for the value of a variable says that the server could not read it', async () => {
