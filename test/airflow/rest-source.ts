@@ -6,7 +6,7 @@ import type { LabHome } from './lab.ts';
 export const LATEST = 'lifeboat_latest';
 
 /** Of a DAG that both have and that is paused: a run with dates, a conf and a note, asked for as people do. */
-export const DATED = {
+const DATED = {
   dag_run_id: 'dated',
   logical_date: '2024-02-29T12:00:00.123456+00:00',
   data_interval_start: '2024-02-28T12:00:00+00:00',
