@@ -1,6 +1,6 @@
 import { canonical } from './dump.ts';
 import type { Dump, Row } from './dump.ts';
-import { EXPECTED, sameAs } from './rest-expected.ts';
+import { ANY, EXPECTED, sameAs } from './rest-expected.ts';
 import type { Restored } from './rest-expected.ts';
 
 type Things = Readonly<Record<string, Row>>;
@@ -89,13 +89,17 @@ function expectedRow(section: string, name: string, row: Row, restored: Restored
   return EXPECTED.filter(
     (one) =>
       one.section === section &&
+      (one.from ?? restored.from) === restored.from &&
       (one.of?.some((start) => restored.release.startsWith(start)) ?? true) &&
       (one.names?.includes(name) ?? true),
   ).reduce<Row | undefined>((shown, { show }) => shown && show(shown, name, restored), row);
 }
 
-/** Where another text of the same JSON is allowed, what is there in that form. */
+/** What is there, in the form of what is wanted: another text of the same JSON is allowed, and any value where none is named. */
 function asShown(there: Row | undefined, wanted: Row | undefined): Row | undefined {
-  if (there === undefined || !String(wanted?.extra).startsWith('JSON of ')) return there;
-  return { ...there, extra: sameAs(there.extra), uri: sameAs(there.extra) };
+  if (there === undefined || wanted === undefined) return there;
+  const any = Object.entries(wanted).filter(([field, value]) => value === ANY && field in there);
+  const shown = { ...there, ...Object.fromEntries(any) };
+  if (!String(wanted.extra).startsWith('JSON of ')) return shown;
+  return { ...shown, extra: sameAs(there.extra), uri: sameAs(there.extra) };
 }

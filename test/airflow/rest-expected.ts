@@ -3,6 +3,9 @@ import type { Row } from './dump.ts';
 
 /** Of a source and a target: what the restore was and said. */
 export interface Restored {
+  /** What the backup was made of. */
+  readonly from: 'rest' | 'database';
+  /** Of the target. */
   readonly release: string;
   readonly backupId: string;
   /** DAGs that stay paused, since letting them go would start runs of the past. */
@@ -16,6 +19,8 @@ export interface Restored {
 export interface Expected {
   readonly section: string;
   readonly reason: string;
+  /** Absent: of backups of both kinds. */
+  readonly from?: Restored['from'];
   /** Of these releases alone: `3.0.`, `2.`; absent: of all. */
   readonly of?: readonly string[];
   /** Absent: all of the section. */
@@ -23,6 +28,9 @@ export interface Expected {
   /** What the target has instead; undefined: nothing. */
   readonly show: (row: Row, name: string, restored: Restored) => Row | undefined;
 }
+
+/** In the place of a value that is not compared. */
+export const ANY = '(any)';
 
 const gone = (): undefined => undefined;
 const with3 = ['3.'];
@@ -37,6 +45,7 @@ export const EXPECTED: readonly Expected[] = [
   },
   {
     section: 'variable',
+    from: 'rest',
     of: ['3.0.'],
     names: ['lab_null_val', 'lab_unencrypted_null_flag'],
     reason: 'NULL where the API of 3.0 wants a value: it answers 500, and the backup names them.',
@@ -44,6 +53,14 @@ export const EXPECTED: readonly Expected[] = [
   },
   {
     section: 'variable',
+    from: 'database',
+    names: ['lab_null_val'],
+    reason: 'The API takes no variable without a value; the plan names it.',
+    show: gone,
+  },
+  {
+    section: 'variable',
+    from: 'rest',
     of: with3,
     names: ['lab_json_indent'],
     reason: 'The API of 3.x writes a JSON object anew before it shows it.',
@@ -65,7 +82,8 @@ export const EXPECTED: readonly Expected[] = [
     section: 'connection',
     of: with3,
     names: ['lab_extra_not_json'],
-    reason: 'The API answers 500 to an extra that is no JSON, and the backup names it.',
+    reason:
+      'The API of 3.x answers 500 to an extra that is no JSON, and takes none (422); backup or summary name it.',
     show: gone,
   },
   {
@@ -87,10 +105,18 @@ export const EXPECTED: readonly Expected[] = [
   },
   {
     section: 'pool',
+    from: 'rest',
     of: ['3.0.', '2.'],
     names: ['lab_unlimited'],
     reason: 'The API answers 500 to a pool without end, and the backup names it.',
     show: gone,
+  },
+  {
+    section: 'pool',
+    from: 'database',
+    of: ['3.2.', '3.3.'],
+    reason: '2.x has no teams.',
+    show: (row) => ({ ...row, team_name: null }),
   },
   {
     section: 'pause state',
@@ -117,6 +143,13 @@ export const EXPECTED: readonly Expected[] = [
     section: 'unfinished run',
     reason: 'What had not ended begins anew, and so does what the plan says.',
     show: (row, name, { again }) => ({ ...row, tasks: statesIn(row.tasks as Row, name, again) }),
+  },
+  {
+    section: 'unfinished run',
+    from: 'database',
+    of: with3,
+    reason: 'What 2.x calls execution date; its runs have no date from which they may start, so that is now.',
+    show: ({ execution_date, ...row }) => ({ ...row, logical_date: execution_date, run_after: ANY }),
   },
   {
     section: 'unfinished run',

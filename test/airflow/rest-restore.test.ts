@@ -7,21 +7,21 @@ import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
 import { memoryFolders } from '../helpers/memory-folders.ts';
 import { loadedEnvironment, startApi } from './api.ts';
 import type { RunningApi } from './api.ts';
-import { letGo, putDags } from './dag-files.ts';
-import { emptyEnvironment, query } from './environment.ts';
-import { airflow, create, dump, FERNET_KEY } from './lab.ts';
+import { letGo } from './dag-files.ts';
+import { query } from './environment.ts';
+import { dump, FERNET_KEY } from './lab.ts';
 import type { LabHome } from './lab.ts';
 import { lifeboat, lifeboatJson } from './lifeboat.ts';
 import type { Summary } from './lifeboat.ts';
 import { killAllAirflows } from './processes.ts';
 import { compareCarried } from './rest-carried.ts';
 import { addUnfinished, LATEST } from './rest-source.ts';
+import { emptyTarget } from './rest-target.ts';
 import { endAll } from './run.ts';
 import { release, step } from './step.ts';
 import { until } from './until.ts';
 import { isRestOnly } from './versions.ts';
 
-const OTHER_KEY = 'T3RoZXJPdGhlck90aGVyT3RoZXJPdGhlck90aGVyMDA=';
 const RUN = `dag_id = 'lab_inflight' AND run_id = 'lab_inflight_1'`;
 const CATCHUP = 'lab_catchup';
 
@@ -30,7 +30,6 @@ const SHOW_SECRETS = {
   AIRFLOW__CORE__HIDE_SENSITIVE_VAR_CONN_FIELDS: 'False',
   AIRFLOW__LOGGING__MIN_LENGTH_MASKED_SECRET: '1000000',
 };
-const PAUSED = { AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION: 'True' };
 
 interface Plan {
   readonly dags: { readonly held: readonly { dagId: string; runs: number }[]; readonly startsOne: unknown };
@@ -61,9 +60,7 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
       LIFEBOAT_FERNET_KEY: FERNET_KEY,
     });
     await from.kill();
-    target = await emptyTarget(server.url);
-    await putDags(target);
-    await airflow(target, 'dags', 'reserialize');
+    target = await emptyTarget(server.url, folder, release);
     api = await startApi(target);
   });
 
@@ -73,20 +70,6 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
     for (const stop of stops) await stop();
     await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   });
-
-  /** Of 3.x from a fixture, which spares the migrations. */
-  async function emptyTarget(url: string): Promise<LabHome> {
-    const options = { fernetKey: OTHER_KEY, settings: PAUSED };
-    if (isRestOnly(release)) {
-      const at = await loadedEnvironment(url, folder, release, 'target', 'fresh', options);
-      // Airflow's examples, encrypted with the key of the fixture.
-      await query(at, 'DELETE FROM connection');
-      return at;
-    }
-    const at = await emptyEnvironment(url, folder, release, 'target');
-    await create(at, options);
-    return at;
-  }
 
   async function restore(more: readonly string[] = []): Promise<Summary> {
     const args = ['restore', 'latest', '--airflow', api.url, ...storage, '--yes', '--json', ...more];
@@ -152,6 +135,7 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
   it('is what the API carries, as both Airflows read it', async () => {
     const [from, to] = [await dump(source), await dump(target)];
     const { compared, differences } = compareCarried(from, to, {
+      from: 'rest',
       release,
       backupId: String(first.backupId),
       held: plan().dags.held.map(({ dagId }) => dagId),
