@@ -167,8 +167,9 @@ function ofTasks(api: Api, request: FakeRequest, parts: readonly string[]): Fake
   if (kind === 'xcomEntries') {
     const asked = request.query.get('map_index');
     const named = history.xcoms.filter((row) => isOne(row) && row.key === key);
-    if (api.minor < 7 && asked !== null)
-      {return refusal(400, 'Extra query parameter(s) map_index not in spec');}
+    if (api.minor < 7 && asked !== null) {
+      return refusal(400, 'Extra query parameter(s) map_index not in spec');
+    }
     if (api.minor < 7 && named.length > 1) return { status: 500 };
     const found =
       api.minor < 7 ? named[0] : named.find((row) => (row.map_index ?? -1) === Number(asked ?? -1));
