@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config';
-import { notTried, selectReleases, testsOf } from './test/airflow/versions.ts';
+import { selectReleases, testsOf } from './test/airflow/versions.ts';
 
 const MINUTE = 60_000;
 const setting = process.env.AIRFLOW_VERSIONS;
@@ -13,7 +13,6 @@ export default defineConfig({
       test: {
         name: `airflow ${release}`,
         include: [...testsOf(release, setting)],
-        exclude: [...notTried(release)],
         provide: { airflowRelease: release },
         pool: 'forks',
         // Preparing installs, creates and fills an Airflow: about three minutes on two busy cores.

@@ -15,6 +15,8 @@ export interface Listing {
   readonly form?: Row;
   /** It has no pages: every answer has all rows. */
   readonly whole?: boolean;
+  /** Its number of rows is of more than this list: where it ends, a page says that has no more. */
+  readonly countsAll?: boolean;
   /** Rows of a page that are asked for; the server may give fewer. */
   readonly pageSize?: number;
   /** As in RestRequest. */

@@ -42,11 +42,9 @@ export async function* pages(client: RestClient, listing: Listing): AsyncGenerat
         listing.onUnreadable?.(last, lostInRow);
       }
       offset = from + 1;
-      if (offset >= total) {
-        if (told + lost < total) throw changed(client, listing, told, total);
-        return;
-      }
-      continue;
+      if (offset < total) continue;
+      if (listing.countsAll !== true && told + lost < total) throw changed(client, listing, told, total);
+      return;
     }
     const keys = rows.map(keyOf);
     const known = overlap === 0 ? 0 : recent.knownIn(keys);
@@ -64,6 +62,8 @@ export async function* pages(client: RestClient, listing: Listing): AsyncGenerat
     last = fresh.at(-1) ?? last;
     if (fresh.length > 0) lostInRow = 0;
     if (fresh.length > 0) yield { rows: fresh, total, bytes };
+    // Behind its last row comes nothing, whatever the number says.
+    if (listing.countsAll === true && (stalls > 0 || offset >= total)) return;
     if (offset >= total) {
       if (told + lost < total) throw changed(client, listing, told, total);
       return;

@@ -24,16 +24,6 @@ const LEAN_TESTS: readonly string[] = ['test/airflow/rest-restore.test.ts'];
 /** Of Airflow 3, of which the tests of the database know nothing. */
 export const isRestOnly = (release: string): boolean => REST_RELEASES.includes(release);
 
-/**
- * Tests that a release does not pass, and why. Restores through v1: 2.11 counts datasets that its list does not give, and 2.8
- * does not show a variable that the plan adds. 2.11's API gives the extra of a dataset event in another order of keys.
- */
-export function notTried(release: string): readonly string[] {
-  if (isRestOnly(release)) return [];
-  const restore = 'test/airflow/rest-restore.test.ts';
-  return release.startsWith('2.11.') ? [restore, 'test/airflow/rest-backup.test.ts'] : [restore];
-}
-
 /** Tables in which the API shows each request that has read tasks: later versions count these to a DAG that there is not. */
 export const growingTables = (release: string): readonly string[] =>
   release.startsWith('3.0.') ? ['log'] : [];

@@ -11,7 +11,8 @@ export interface StoredTask {
 
 export interface StoredXcom {
   readonly taskId: string;
-  readonly mapIndex: number;
+  /** Null: a backup through the API of 2.5 or 2.6 does not know it. */
+  readonly mapIndex: number | null;
   readonly key: string;
   /** Undefined: the backup does not have it as JSON. */
   readonly value: unknown;
@@ -133,7 +134,7 @@ function toXcom(xcom: StoredRecord, type: string, lost: ReadonlySet<string>): St
   // JSON's null is no text in a backup through the API.
   const isNull = xcom.value === null && type.startsWith('json') && !isLost;
   const value = isNull ? null : storedJson(xcom.value ?? null, type)?.value;
-  return { taskId, mapIndex: Number(xcom.map_index ?? -1), key, value };
+  return { taskId, mapIndex: xcom.map_index === undefined ? null : Number(xcom.map_index), key, value };
 }
 
 /** A run of Airflow 2 that was asked for without a conf may have the pickle of None. */

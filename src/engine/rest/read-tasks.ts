@@ -159,9 +159,14 @@ export async function readTries(
   }
 }
 
-/** The API tells the current try behind the earlier ones, but where it waits for the next: then all are earlier ones. */
+/**
+ * The API tells the current try behind the earlier ones, but where it waits for the next: then all are earlier ones, and
+ * 2.10 tells the last of them twice.
+ */
 function withoutCurrent({ try_number: number, state }: Row, rows: readonly Row[]): readonly Row[] {
-  if (state === 'up_for_retry') return rows;
+  if (state === 'up_for_retry') {
+    return rows.filter((row, at) => rows.findIndex((one) => one.try_number === row.try_number) === at);
+  }
   const current = rows.findLastIndex((row) => row.try_number === number);
   return rows.filter((_row, at) => at !== current);
 }
