@@ -47,7 +47,7 @@ export async function restoreThroughRest(
   ctx.report({ event: 'plan', plan });
   refuseBlocked(plan.blockers);
   if (request.dryRun) return { backupId, plan, requests: client.requests() };
-  if (!(await request.confirm(plan))) throw notConfirmed(client.name);
+  if (!(await request.confirm(plan))) throw notConfirmed(`restore into ${client.name}`);
 
   const refused: Refusals = [];
   const written = await writeAll(ctx, request, settings, refused);
