@@ -107,7 +107,7 @@ export async function startFakeAirflowApi(options: FakeApiOptions): Promise<Fake
     if (!mayAsk(call.headers)) return refusal(401, 'Unauthorized');
     if (path === '/version') return { status: 200, body: { version, git_version: null } };
     return (
-      route({ v1, old: /^2\.[5-8]\./.test(version), rows, pageCap }, { ...call, path }) ??
+      route({ version, v1, old: /^2\.[5-8]\./.test(version), rows, pageCap }, { ...call, path }) ??
       refusal(404, `no route for ${call.method} ${path}`)
     );
   };
