@@ -2,7 +2,7 @@ import type { RestCleanupRequest } from '../engine/rest-cleanup/api.ts';
 import { LifeboatError } from '../errors.ts';
 import type { CommandInput, Outcome } from './command.ts';
 import { confirm } from './confirm.ts';
-import { liveRequest, withoutStorage } from './context.ts';
+import { liveRequest, withEngineIfStored } from './context.ts';
 import { withRest } from './rest.ts';
 import { counted } from './text/units.ts';
 
@@ -16,14 +16,17 @@ export async function cleanRest(input: CommandInput): Promise<Outcome> {
   }
   const { cleanupThroughRest } = await import('../engine/rest-cleanup/cleanup.ts');
   const result = await withRest(input, (client, via) =>
-    cleanupThroughRest(withoutStorage(input), {
-      client,
-      via,
-      ...liveRequest(input),
-      catchup: args.text('catchup') === 'start' ? 'start' : 'hold',
-      dryRun: args.switch('dry-run'),
-      confirm: confirmation(input),
-    }),
+    withEngineIfStored(input, (ctx, hasStorage) =>
+      cleanupThroughRest(ctx, {
+        client,
+        via,
+        ...liveRequest(input),
+        catchup: args.text('catchup') === 'start' ? 'start' : 'hold',
+        lock: hasStorage,
+        dryRun: args.switch('dry-run'),
+        confirm: confirmation(input),
+      }),
+    ),
   );
   const { restCleanupText } = await import('./text/rest-cleanup.ts');
   const { refused = [], begunAgainRuns = 0 } = result.cleaned ?? {};

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 /** Where things lie in a storage. The only place that knows (docs/format.md). */
 
 export const BACKUPS = 'backups/';
@@ -70,4 +72,21 @@ export function journalsPrefix(backupId: string): string {
 /** What restores of this backup into one target have noted; `target` and `step` are names of hexadecimal digits and dashes. */
 export function journalPrefix(backupId: string, target: string): string {
   return `${journalsPrefix(backupId)}${target}/`;
+}
+
+/** An environment in keys, whatever its name holds. */
+export function targetName(environment: string): string {
+  return createHash('sha256').update(environment).digest('hex').slice(0, 12);
+}
+
+/** Locks of environments of which only the REST API is reached. */
+export const LOCKS = 'restores/locks/';
+
+/** Who is at work in one of them; see rest-restore/lock.ts. `target` is a targetName. */
+export function locksPrefix(target: string): string {
+  return `${LOCKS}${target}/`;
+}
+
+export function lockKey(target: string, random: string): string {
+  return `${locksPrefix(target)}${random}.json`;
 }

@@ -2,7 +2,7 @@ import { LifeboatError, toError } from '../errors.ts';
 import type { EngineContext, PruneRequest, PruneResult } from './api.ts';
 import { listBackups, readListing } from './catalog.ts';
 import type { Listing } from './catalog.ts';
-import { journalsPrefix, manifestKey } from './layout.ts';
+import { journalsPrefix, LOCKS, manifestKey } from './layout.ts';
 import type { PrunePlan } from './plans.ts';
 import type { Leftover } from '../storage/storage.ts';
 import { keptBackups } from './retention.ts';
@@ -20,7 +20,9 @@ export async function prune(ctx: EngineContext, request: PruneRequest): Promise<
   const listing = await readListing(ctx.storage, ctx.signal);
   const { entries } = await listBackups(ctx.storage, ctx.signal);
   const unreadable = entries.filter((entry) => !entry.manifest).map((entry) => entry.backupId);
-  const plan = planPrune(listing, unreadable, request, ctx.now(), await findLeftovers(ctx));
+  const locks = await oldLocks(ctx);
+  const leftovers = [...(await findLeftovers(ctx)), ...locks];
+  const plan = planPrune(listing, unreadable, request, ctx.now(), leftovers);
   ctx.report({ event: 'plan', plan });
   if (request.dryRun) return { plan };
   if (plan.remove.length + plan.debris.length + plan.leftovers.length === 0) {
@@ -47,13 +49,14 @@ export async function prune(ctx: EngineContext, request: PruneRequest): Promise<
     bytes += own.reduce((sum, object) => sum + object.bytes, 0);
     ctx.report({ event: 'phase', phase: 'prune', message: `Removed ${backupId}` });
   }
-  const leftovers = plan.leftovers.length === 0 ? [] : await sweep(ctx, false);
+  await ctx.storage.remove(locks, ctx.signal);
+  const swept = plan.leftovers.length === 0 ? [] : await sweep(ctx, false);
   return {
     plan,
     removed: {
       backups: plan.remove.length,
       debris: plan.debris.length,
-      leftovers: leftovers.length,
+      leftovers: swept.length + locks.length,
       objects,
       bytes,
     },
@@ -68,6 +71,16 @@ async function removeJournals(ctx: EngineContext, backupId: string): Promise<voi
   const keys: string[] = [];
   for await (const { key } of ctx.storage.list(journalsPrefix(backupId), ctx.signal)) keys.push(key);
   if (keys.length > 0) await ctx.storage.remove(keys, ctx.signal);
+}
+
+/** Of commands that were killed at work in an Airflow through its API: whoever holds one writes it anew all the time. */
+async function oldLocks(ctx: EngineContext): Promise<readonly string[]> {
+  const before = ctx.now().getTime() - DEBRIS_AGE_MS;
+  const keys: string[] = [];
+  for await (const { key, modified } of ctx.storage.list(LOCKS, ctx.signal)) {
+    if (modified.getTime() < before) keys.push(key);
+  }
+  return keys;
 }
 
 /** A backup killed in the middle of a part leaves what no listing shows, and what is paid for all the same. */

@@ -4,7 +4,7 @@ import type { Blocker, PlanWarning } from './plans.ts';
 
 /** Names in a message and in its details; beyond it the list helps nobody. */
 const NAMES_SHOWN = 10;
-export const MAX_NAMES = 200;
+const MAX_NAMES = 200;
 
 /**
  * States in which an executor or a worker knows a task. A `scheduled` one is a row of the database and nothing else

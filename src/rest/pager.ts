@@ -1,5 +1,6 @@
 import type { RestClient } from './client.ts';
 import { isRestError, RestError } from './errors.ts';
+import { failing } from './retry.ts';
 import type { RestAnswer, RestRequest } from './transport.ts';
 
 export type Row = Readonly<Record<string, unknown>>;
@@ -130,7 +131,7 @@ async function sendPage(
   } catch (thrown) {
     if (!isRestError(thrown) || !thrown.transient || thrown.status === 500) throw thrown;
     if (size > 1 && isTooMuch(client, thrown)) throw thrown;
-    return client.send(request);
+    return client.send(request, { final: failing(ATTEMPTS) });
   }
 }
 

@@ -45,3 +45,15 @@ function mayRepeat(error: RestError, repeatable: boolean): boolean {
   if (!error.transient) return false;
   return repeatable || error.code === 'unreachable' || error.code === 'throttled';
 }
+
+/**
+ * For `final`: a server that answers 500 so often fails at this very thing, whatever else goes wrong between two of these
+ * answers, and waiting for it uses up the tries.
+ */
+export function failing(times: number): (error: RestError) => boolean {
+  let seen = 0;
+  return ({ status }) => {
+    if (status === 500) seen += 1;
+    return seen >= times;
+  };
+}

@@ -5,6 +5,9 @@ import type { RestAnswer, RestRequest } from './transport.ts';
 /** Behind the end of a list that is short everywhere: no row of it can spoil the answer. */
 const PROBE: RestRequest = { method: 'GET', path: '/pools', query: { limit: 1, offset: 1_000_000_000 } };
 
+/** With one request in ten failing by chance, one value in ten thousand is taken for broken. */
+const TRIES = 4;
+
 /**
  * The answer, or undefined where the server fails at this one thing: a value that cannot be written as JSON, a row that
  * its Fernet key does not read. A server that fails at everything is not taken for that: between two failures it must
@@ -20,10 +23,11 @@ export async function sendUnlessBroken(
       if (isRestError(thrown) && isBroken(thrown)) return undefined;
       throw thrown;
     });
-  const answer = await once();
-  if (answer !== undefined) return answer;
-  await client.send(PROBE);
-  return once();
+  for (let tries = 1; ; tries++) {
+    const answer = await once();
+    if (answer !== undefined || tries === TRIES) return answer;
+    await client.send(PROBE);
+  }
 }
 
 /** Of an answer over its limit MWAA says no more than of a server that failed. */

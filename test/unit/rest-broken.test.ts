@@ -49,11 +49,18 @@ test('tries that the server fails at are named', async () => {
 
 test('a connection of 2.x whose extra does not come says so', async () => {
   world = await startRestWorld('2.8.1');
-  world.fake.faults.push({ path: '/connections/whole', times: 2, kind: { status: 500 } });
+  world.fake.faults.push({ path: '/connections/whole', times: 4, kind: { status: 500 } });
   const manifest = await world.backUp();
   expect(namedGaps(manifest, 'connection')).toContainEqual(['extra', 'whole']);
   const [whole] = await world.rowsOf(manifest, 'connection');
   expect(whole).toMatchObject({ conn_id: 'whole', extra: null, unreadable: 'password,extra' });
+});
+
+test('what fails three times and comes then is there', async () => {
+  world = await startRestWorld('2.8.1');
+  world.fake.faults.push({ path: '/connections/whole', times: 3, kind: { status: 500 } });
+  const manifest = await world.backUp();
+  expect(namedGaps(manifest, 'connection')).not.toContainEqual(['extra', 'whole']);
 });
 
 test('a server that fails for a while fails at nothing', async () => {

@@ -28,6 +28,7 @@ function clean(client: RestClient, more: Partial<RestCleanupRequest> = {}): Prom
     client,
     via: 'http',
     catchup: 'hold',
+    lock: true,
     ignoreRunning: true,
     dryRun: false,
     confirm,
@@ -302,4 +303,21 @@ describe('what Airflow does not delete', () => {
     expect(cleaned).toMatchObject({ queuedEvents: 1, refused: [] });
     expect(fake.rows.history.queued).toEqual([later]);
   });
+});
+
+describe('of two commands at once', () => {
+  test('with a storage in common the second is refused, and changes nothing', async () => {
+    const { fake, client } = await world.start('3.2.1', sampleRows('3'));
+    let second: Promise<unknown> | undefined;
+    const first = await clean(client, {
+      confirm: async () => {
+        second = clean(client).catch((error: unknown) => error);
+        expect(await second).toMatchObject({ kind: 'locked' });
+        expect(writes(fake)).toEqual([]);
+        return true;
+      },
+    });
+    expect(second).toBeDefined();
+    expect(first.cleaned?.runs).toBe(2);
+  }, 20_000);
 });

@@ -156,6 +156,19 @@ describe('a row that the server fails at', () => {
     },
   );
 
+  test('is found while the network fails too', async () => {
+    fake.rows.variables.push(...variables(20), { id: 21, key: 'v21', broken: true });
+    // Between the answers that the row spoils come a gateway's, and the last try but for this one is a throttled one.
+    fake.onCall = () => {
+      const status = { 2: 503, 5: 429 }[pageCalls().length];
+      if (status !== undefined) fake.faults.push({ path: '/variables', kind: { status } });
+    };
+    const told: unknown[] = [];
+    const onUnreadable = (row: Row | undefined): void => void told.push(row?.key);
+    expect(await allRows(client, { ...LISTING, onUnreadable })).toHaveLength(20);
+    expect(told).toEqual(['v20']);
+  });
+
   test('is an error where nobody wants to know of it', async () => {
     fake.rows.variables.push(...variables(5), { id: 6, key: 'v6', broken: true });
     await expect(allRows(client, LISTING)).rejects.toThrow(/fails at one row of \/variables/);

@@ -14,6 +14,8 @@ export interface RestCleanupRequest extends Pick<
   readonly via: 'http' | 'invoke' | 'web';
   /** hold: the newest scheduled run of each DAG stays, or its schedule would begin anew. */
   readonly catchup: 'hold' | 'start';
+  /** Nothing else writes through the API meanwhile: the context has a storage, in which the lock lies. */
+  readonly lock: boolean;
   readonly confirm: Confirm<RestCleanupPlan>;
 }
 

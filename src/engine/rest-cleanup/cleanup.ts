@@ -2,6 +2,7 @@ import type { EngineContext } from '../api.ts';
 import { createProgress } from '../progress.ts';
 import { notConfirmed, refuseBlocked } from '../restore-plan.ts';
 import type { Refusal } from '../rest-restore/api.ts';
+import { whileLocked } from '../rest-restore/lock.ts';
 import { runningBlockers } from '../running-tasks.ts';
 import type { RestCleanupRequest, RestCleanupResult } from './api.ts';
 import { deleteRuns } from './delete-runs.ts';
@@ -14,12 +15,17 @@ import { findRunning } from './running.ts';
  * and events that DAGs wait with. Variables, connections, pools, DAGs and assets stay, and so do runs under way that carry
  * backups or restores. Not atomic: whatever ends it, the same command goes on from there.
  *
- * @throws LifeboatError: refused, interrupted or failed
+ * @throws LifeboatError: refused, locked, interrupted or failed
  */
 export async function cleanupThroughRest(
   ctx: EngineContext,
   request: RestCleanupRequest,
 ): Promise<RestCleanupResult> {
+  const work = (locked: EngineContext): Promise<RestCleanupResult> => cleanUp(locked, request);
+  return request.lock && !request.dryRun ? whileLocked(ctx, request.client.name, work) : work(ctx);
+}
+
+async function cleanUp(ctx: EngineContext, request: RestCleanupRequest): Promise<RestCleanupResult> {
   const { client } = request;
   const planned = await planRestCleanup(ctx, request);
   const { plan } = planned;

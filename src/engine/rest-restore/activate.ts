@@ -3,10 +3,11 @@ import { allRows } from '../../rest/pages.ts';
 import type { RestClient } from '../../rest/client.ts';
 import type { ActivateRequest, ActivateResult, EngineContext } from '../api.ts';
 import { resolveBackup } from '../catalog.ts';
-import { storedTable } from '../manifest.ts';
+import { type ManifestTable, storedTable } from '../manifest.ts';
 import type { RestDagsPlan } from '../plans.ts';
 import { checkParts } from '../verify-parts.ts';
 import type { Refusal } from './api.ts';
+import { whileLocked } from './lock.ts';
 import { setPauseStates } from './pause-states.ts';
 import { dagChooser, planDags } from './plan-dags.ts';
 import { recordsOf, type StoredRecord } from './records.ts';
@@ -31,8 +32,9 @@ const DAG = 'dag';
 /** As activate, through the REST API: DAG by DAG, and done twice it changes nothing. */
 export async function activateThroughRest(
   ctx: EngineContext,
-  { client, backup, dags: pattern, catchup, dryRun }: RestActivateRequest,
+  request: RestActivateRequest,
 ): Promise<RestActivateResult> {
+  const { client, backup, dryRun } = request;
   const { backupId, manifest } = await resolveBackup(ctx, backup);
   const stored = storedTable(manifest, DAG);
   if (stored === undefined) {
@@ -41,6 +43,18 @@ export async function activateThroughRest(
     });
   }
   await checkParts(ctx, manifest, { countRows: false, only: DAG });
+  const work = (locked: EngineContext): Promise<RestActivateResult> =>
+    activateStored(locked, request, backupId, stored);
+  // What a restore under way has paused would be taken for the state that it was in.
+  return dryRun ? work(ctx) : whileLocked(ctx, client.name, work);
+}
+
+async function activateStored(
+  ctx: EngineContext,
+  { client, dags: pattern, catchup, dryRun }: RestActivateRequest,
+  backupId: string,
+  stored: ManifestTable,
+): Promise<RestActivateResult> {
   const rows = await allRows(client, client.dialect.lists.dags);
   const target = new Map(rows.filter(isParsed).map((row) => [String(row.dag_id), toDag(row)]));
   const records: StoredRecord[] = [];

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { LifeboatError } from '../../errors.ts';
 import type { EngineContext } from '../api.ts';
-import { journalPrefix } from '../layout.ts';
+import { journalPrefix, targetName } from '../layout.ts';
 import { readSmall } from '../read-small.ts';
 
 /** What a restore has done and will do; none of it is a secret. */
@@ -37,7 +37,7 @@ const MAX_ENTRY_BYTES = 1024 * 1024;
 
 /** The journal of one backup and one target, with what is in it already. */
 export async function openJournal(ctx: EngineContext, backupId: string, target: string): Promise<Journal> {
-  const prefix = journalPrefix(backupId, digest(target, 12));
+  const prefix = journalPrefix(backupId, targetName(target));
   const keyOf = (step: string): string => `${prefix}${step}.json`;
   const entries = new Map<string, JournalEntry>();
   for await (const { key } of ctx.storage.list(prefix, ctx.signal)) {

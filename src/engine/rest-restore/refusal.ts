@@ -1,5 +1,6 @@
 import type { RestClient } from '../../rest/client.ts';
 import { isRestError, RestError } from '../../rest/errors.ts';
+import { failing } from '../../rest/retry.ts';
 import { isRepeatable } from '../../rest/transport.ts';
 import type { Refusal } from './api.ts';
 
@@ -47,7 +48,7 @@ export function notWaitingFor500(client: RestClient): RestClient {
         if (!isRestError(thrown) || !thrown.transient || thrown.status === 500) throw thrown;
         const mayRepeat = isRepeatable(request) || ['unreachable', 'throttled'].includes(thrown.code);
         if (!mayRepeat) throw thrown;
-        return client.send(request, options);
+        return client.send(request, { final: failing(ATTEMPTS), ...options });
       }
     },
   };

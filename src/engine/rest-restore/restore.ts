@@ -1,5 +1,6 @@
 import type { EngineContext } from '../api.ts';
 import { resolveBackup } from '../catalog.ts';
+import type { Manifest } from '../manifest.ts';
 import { createProgress } from '../progress.ts';
 import { notConfirmed, refuseBlocked } from '../restore-plan.ts';
 import { checkParts } from '../verify-parts.ts';
@@ -11,6 +12,7 @@ import type {
   RestSettingsResult,
 } from './api.ts';
 import { stepName } from './journal.ts';
+import { whileLocked } from './lock.ts';
 import { setPauseStates } from './pause-states.ts';
 import { type PlannedRestRestore, planRestRestore } from './plan.ts';
 import type { PlannedSettings } from './plan-settings.ts';
@@ -40,6 +42,20 @@ export async function restoreThroughRest(
     message: `Checking ${manifest.totals.parts} parts of backup ${backupId}`,
   });
   await checkParts(ctx, manifest, { countRows: false });
+  const work = (locked: EngineContext): Promise<RestRestoreResult> =>
+    restoreChecked(locked, request, manifest, started);
+  // Before the plan: what a restore under way has paused would be taken for the state that it was in.
+  return request.dryRun ? work(ctx) : whileLocked(ctx, client.name, work);
+}
+
+async function restoreChecked(
+  ctx: EngineContext,
+  request: RestRestoreRequest,
+  manifest: Manifest,
+  started: number,
+): Promise<RestRestoreResult> {
+  const { client } = request;
+  const { backupId } = manifest;
   const planned = await planRestRestore(ctx, request, manifest);
   const { plan, settings } = planned;
   ctx.report({ event: 'plan', plan });
