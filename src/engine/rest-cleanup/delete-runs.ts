@@ -117,7 +117,7 @@ async function deleteSome(work: Work, runs: readonly TargetRun[]): Promise<numbe
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
-/** From 3.1 on Airflow deletes no run that is running; and where it would, its tasks should stop. */
+/** 3.2 and later delete no run that is running; and the tasks of one that can be deleted should stop. */
 async function end({ client, tally }: Work, run: TargetRun): Promise<void> {
   const { dagId, runId } = run;
   try {
