@@ -63,6 +63,7 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'catchup',
     'tables',
     'in-flight',
+    'history',
     'dags',
     'exclude-dags',
     'since',

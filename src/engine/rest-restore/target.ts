@@ -15,7 +15,7 @@ export interface TargetDag {
   /** It carries backups or restores: it has Lifeboat's tag. */
   readonly carries: boolean;
   /** Undefined: only its own page tells. */
-  readonly due: Omit<ScheduleFacts, 'catchup' | 'timetable'>;
+  readonly due: Omit<ScheduleFacts, 'catchup' | 'timetable' | 'end'>;
 }
 
 export interface RestTarget {
@@ -44,14 +44,14 @@ export async function readTarget(client: RestClient): Promise<RestTarget> {
 }
 
 /** Without its file nothing of it can be run or paused for long. */
-function isParsed({ is_stale: stale, is_active: active }: Row): boolean {
+export function isParsed({ is_stale: stale, is_active: active }: Row): boolean {
   return stale !== true && active !== false;
 }
 
 /** Tag of DAGs that carry backups and restores. */
 const CARRIER_TAG = 'lifeboat';
 
-function toDag(row: Row): TargetDag {
+export function toDag(row: Row): TargetDag {
   const tags = Array.isArray(row.tags) ? (row.tags as readonly Row[]) : [];
   return {
     dagId: String(row.dag_id),
@@ -77,13 +77,14 @@ export async function runsDue(
   { dagId, due }: TargetDag,
   now: number,
 ): Promise<number | null> {
-  const atMost = dueRuns({ ...due, catchup: true, timetable: null }, now);
+  const atMost = dueRuns({ ...due, catchup: true, timetable: null, end: null }, now);
   if (atMost === 0) return 0;
   const path = restPath('/dags/{dagId}/details', { dagId });
   if (!fits(client, path)) return null;
   const details = await detailsOf(client, path);
   if (details === undefined) return null;
-  return dueRuns({ ...due, catchup: details.catchup !== false, timetable: timetableOf(details) }, now);
+  const catchup = details.catchup !== false;
+  return dueRuns({ ...due, catchup, timetable: timetableOf(details), end: timeOf(details.end_date) }, now);
 }
 
 /** Undefined: it is not there, or cannot be shown. */

@@ -48,14 +48,16 @@ export function listOf(
   return {
     ...list,
     exactNumbers: true,
-    onUnreadable: (after) => {
-      gaps.row(
-        table,
-        after === undefined ? 'the first row' : `the row after ${nameOf(list.key, after)}`,
-        FAILS,
-      );
+    onUnreadable: (after, nth) => {
+      gaps.row(table, placeOf('row', nth, after && nameOf(list.key, after)), FAILS);
     },
   };
+}
+
+/** Of a row without a name: `the row after X`. Those that follow one another are told apart, or they would count as one. */
+export function placeOf(what: string, nth: number, after: string | undefined): string {
+  const number = nth === 1 ? '' : `${nth}. `;
+  return after === undefined ? `the ${nth}. ${what}` : `the ${number}${what} after ${after}`;
 }
 
 function nameOf(key: readonly string[], row: Row): string {
@@ -90,4 +92,20 @@ export async function together<Item, Result>(
   };
   await Promise.all(Array.from({ length: Math.min(TOGETHER, items.length) }, hand));
   return results;
+}
+
+/** An asset that DAGs wait for. */
+export function isAwaited(asset: Row): boolean {
+  // 3.0 calls them consuming_dags.
+  const dags = asset.scheduled_dags ?? asset.consuming_dags;
+  return Array.isArray(dags) && dags.length > 0;
+}
+
+/** DAGs that wait for a dataset. */
+export function consumersOf({ consuming_dags: dags }: Row): readonly string[] {
+  if (!Array.isArray(dags)) return [];
+  return dags.flatMap((dag: unknown) => {
+    const id: unknown = typeof dag === 'object' && dag !== null ? Reflect.get(dag, 'dag_id') : undefined;
+    return typeof id === 'string' ? [id] : [];
+  });
 }
