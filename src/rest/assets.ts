@@ -22,10 +22,11 @@ export interface Assets {
 /** Datasets of 2.x and assets of 3.x in one: what they are called is the dialect's business. */
 export function createAssets(client: RestClient): Assets {
   const { assets, lists } = client.dialect;
-  const all = async (options: ListOptions = {}): Promise<readonly AirflowAsset[]> =>
+  const all = async ({ query = {} }: ListOptions = {}): Promise<readonly AirflowAsset[]> =>
     (await allRows(client, {
       ...lists.assets,
-      query: { ...lists.assets.query, ...options.query },
+      query: { ...lists.assets.query, ...query },
+      countsAll: lists.assets.countsUnfiltered === true && Object.keys(query).length > 0,
     })) as readonly AirflowAsset[];
   // Pattern characters of a URI match themselves too, so nothing that is looked for stays out.
   const find = async (uri: string): Promise<AirflowAsset | undefined> =>

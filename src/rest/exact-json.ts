@@ -48,6 +48,14 @@ export function stringifyExact(value: unknown): string {
   return JSON.stringify(value).replace(MARKED, '$1');
 }
 
+/** The same with the members of its objects in the order of their names: JSON that means the same reads the same then. */
+export function sortMembers(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sortMembers);
+  if (typeof value !== 'object' || value === null || isExactNumber(value)) return value;
+  const members = Object.entries(value).map(([name, member]) => [name, sortMembers(member)] as const);
+  return Object.fromEntries(members.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
+}
+
 const NUMBER = /-?(?:\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|Infinity)|NaN/y;
 const QUOTE = '"'.charCodeAt(0);
 const BACKSLASH = '\\'.charCodeAt(0);

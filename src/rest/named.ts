@@ -1,4 +1,4 @@
-import type { RestListName } from '../versions/rest.ts';
+import type { NamedList } from '../versions/rest.ts';
 import { bulkError, sendBulk } from './bulk.ts';
 import type { RestClient } from './client.ts';
 import { isRestError, RestError } from './errors.ts';
@@ -34,7 +34,7 @@ export interface NamedResource<Given extends Row, Found extends Row> {
 }
 
 export interface NamedSpec {
-  readonly list: Extract<RestListName, 'variables' | 'connections' | 'pools'>;
+  readonly list: NamedList;
   /** Field of the name. */
   readonly key: string;
 }
@@ -58,8 +58,10 @@ export function createNamedResource<Given extends Row, Found extends Row>(
     return (await getOne(client, path)) as Found | undefined;
   }
 
-  async function update(name: string, fields: Partial<Given>, options: UpdateOptions = {}): Promise<Found> {
+  async function update(name: string, given: Partial<Given>, options: UpdateOptions = {}): Promise<Found> {
     const path = one(name);
+    refuseDescription(client, list, given);
+    const fields = changeBody(client, list, given);
     if (!fits(client, path)) {
       const body = { ...fields, [key]: name };
       await byBulk({ action: 'update', entities: [body], action_on_non_existence: 'fail' }, path);
@@ -86,12 +88,14 @@ export function createNamedResource<Given extends Row, Found extends Row>(
     pages: (options) => pages(client, listingOf(options)),
     get,
     async create(given) {
+      refuseDescription(client, list, given);
       // v1 writes over a variable that is there already, and says nothing.
       if (list === 'variables' && client.dialect.variablesOverwritten) {
         const name = String(given[key]);
         if ((await get(name)) !== undefined) throw exists(client, root, name);
       }
-      const created = (await client.send({ method: 'POST', path: root, body: given })).body as Found;
+      const body = newBody(client, list, given);
+      const created = (await client.send({ method: 'POST', path: root, body })).body as Found;
       const { description } = given;
       // 2.8 and older answer as if they had stored it.
       if (list !== 'variables' || typeof description !== 'string' || client.offers('describeVariable')) {
@@ -112,6 +116,37 @@ export function createNamedResource<Given extends Row, Found extends Row>(
       }
     },
   };
+}
+
+/** Without the nulls that v1 refuses: what is left out is null there. */
+export function newBody({ dialect }: RestClient, list: NamedList, given: Row): Row {
+  const refused = dialect.nullsRefused[list];
+  return Object.fromEntries(
+    Object.entries(given).filter(([field, value]) => value !== null || !(field in refused)),
+  );
+}
+
+/** With something else in the place of the nulls that v1 refuses, where that takes the value away. */
+function changeBody({ dialect }: RestClient, list: NamedList, given: Row): Row {
+  const refused = dialect.nullsRefused[list];
+  return Object.fromEntries(
+    Object.entries(given).flatMap(([field, value]) => {
+      if (value !== null || !(field in refused)) return [[field, value]];
+      const instead = refused[field] ?? null;
+      return instead === null ? [] : [[field, instead]];
+    }),
+  );
+}
+
+/** 2.5 takes it, says that it is written, and drops it together with the one that was there. */
+function refuseDescription(client: RestClient, list: NamedList, { description }: Row): void {
+  const given = typeof description === 'string' && description !== '';
+  if (list !== 'variables' || !given || client.offers('changeDescription')) return;
+  throw new RestError(`Airflow ${client.airflow} cannot describe variables through its API.`, {
+    code: 'not-offered',
+    kind: 'unsupported',
+    next: 'It came with Airflow 2.6. Leave the description out.',
+  });
 }
 
 /** Through the list, which has no long paths and no slashes in them. */

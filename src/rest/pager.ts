@@ -15,15 +15,17 @@ export interface Listing {
   readonly form?: Row;
   /** It has no pages: every answer has all rows. */
   readonly whole?: boolean;
+  /** Its number of rows is of more than this list: where it ends, a page says that has no more. */
+  readonly countsAll?: boolean;
   /** Rows of a page that are asked for; the server may give fewer. */
   readonly pageSize?: number;
   /** As in RestRequest. */
   readonly exactNumbers?: boolean;
   /**
    * Told of a row that the server fails at: a variable that its Fernet key does not read makes every page with it a 500.
-   * `after` is the row before it. Absent: such a list is an error.
+   * `after` is the nearest readable row before it, `nth` counts those that follow one another. Absent: such a list is an error.
    */
-  readonly onUnreadable?: (after: Row | undefined) => void;
+  readonly onUnreadable?: (after: Row | undefined, nth: number) => void;
 }
 
 export interface Page {

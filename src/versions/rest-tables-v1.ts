@@ -142,7 +142,7 @@ export const V1_TABLES: readonly TableEntry[] = [
       'dag_id text',
       'task_id text',
       'run_id text',
-      'map_index integer',
+      { column: 'map_index integer', since: '2.7' },
       'key text',
       'timestamp timestamptz',
       'value_text text value',
@@ -150,7 +150,7 @@ export const V1_TABLES: readonly TableEntry[] = [
     ],
     notGiven: [
       { columns: ['value'], reason: 'the API gives its text alone (value_text)' },
-      { columns: ['dag_run_id'], reason: INTERNAL },
+      { columns: ['map_index', 'dag_run_id'], reason: INTERNAL },
     ],
   },
   {

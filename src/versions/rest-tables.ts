@@ -76,7 +76,7 @@ function toTable(entry: TableEntry, release: string): RestTable {
     .map((one) => toColumn(typeof one === 'string' ? one : one.column));
   return {
     name,
-    key,
+    key: key.filter((column) => columns.some((one) => one.name === column)),
     ...(names === undefined ? {} : { names }),
     references,
     read,

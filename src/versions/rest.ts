@@ -11,7 +11,9 @@ export interface RestDialect {
   /** POST of a variable whose key exists replaces it without a word. */
   readonly variablesOverwritten: boolean;
   /** Fields that a PATCH must hold, whether they are written or not, and what is sent for those that are not. */
-  readonly filler: Readonly<Record<'variables' | 'connections' | 'pools', Readonly<Record<string, unknown>>>>;
+  readonly filler: Readonly<Record<NamedList, Readonly<Record<string, unknown>>>>;
+  /** Fields that a body must not hold as null, and what a PATCH holds in its place; null: nothing takes such a value away. */
+  readonly nullsRefused: Readonly<Record<NamedList, Readonly<Record<string, string | null>>>>;
   /** The update_mask that PATCH of a variable's value takes is none. */
   readonly valueUnmaskable: boolean;
   /** Of paths only those that begin so may have an encoded slash; null: all. */
@@ -33,10 +35,11 @@ export interface RestDialect {
   readonly since: Readonly<Record<RestFeature, string>>;
 }
 
+/** Lists of what has a name that people chose. */
+export type NamedList = 'variables' | 'connections' | 'pools';
+
 type CommonList =
-  | 'variables'
-  | 'connections'
-  | 'pools'
+  | NamedList
   | 'dags'
   | 'dagRuns'
   | 'xcoms'
@@ -50,6 +53,7 @@ export type RestListName = CommonList | 'assetAliases' | 'dagVersions' | 'backfi
 
 export type RestFeature =
   | 'bulkRuns'
+  | 'changeDescription'
   | 'createAssetEvent'
   | 'describeVariable'
   | 'noteOfNewRun'
@@ -75,6 +79,8 @@ export interface RestList {
   readonly query?: Readonly<Record<string, string>>;
   /** It has no pages; v1 refuses to be asked for one. */
   readonly whole?: boolean;
+  /** Its number of rows is of all, whatever filter it is asked with. */
+  readonly countsUnfiltered?: boolean;
 }
 
 const list = (
@@ -112,6 +118,7 @@ const V1: RestDialect = Object.freeze<RestDialect>({
   bulk: false,
   variablesOverwritten: true,
   filler: { variables: { value: '' }, connections: { conn_type: '' }, pools: {} },
+  nullsRefused: { variables: { description: '' }, connections: { password: null }, pools: {} },
   valueUnmaskable: true,
   slashPaths: '/variables/',
   runNote: 'path',
@@ -129,26 +136,30 @@ const V1: RestDialect = Object.freeze<RestDialect>({
       'task_id',
       'map_index',
       'key',
+      // Before 2.7 it has no map_index.
+      'timestamp',
     ]),
     queuedEvents: whole('/dags/{id}/datasets/queuedEvent', 'queued_events', ['uri', 'dag_id']),
-    assets: list('/datasets', 'datasets', 'id', ['id']),
+    assets: Object.freeze({ ...list('/datasets', 'datasets', 'id', ['id']), countsUnfiltered: true }),
     assetEvents: list('/datasets/events', 'dataset_events', 'timestamp', ['id']),
     eventLogs: list('/eventLogs', 'event_logs', 'event_log_id', ['event_log_id']),
     importErrors: list('/importErrors', 'import_errors', 'import_error_id', ['import_error_id']),
   },
   since: {
     bulkRuns: '3.3',
+    changeDescription: '2.6',
     createAssetEvent: '2.9',
     describeVariable: '2.9',
     noteOfNewRun: '2.6',
     queuedEvents: '2.9',
     runInterval: '2.9',
     runsUpdatedSince: '2.6',
-    setSkipped: '2.7',
+    // 2.7 to 2.9 take it, and fail: 500 (airflow/api/common/mark_tasks.py).
+    setSkipped: '2.10',
     tasksByRun: '2.7',
     tries: '2.10',
     writeXcom: '3.3',
-    xcomMapIndex: '2.6',
+    xcomMapIndex: '2.7',
   },
 });
 
@@ -162,6 +173,7 @@ const V2: RestDialect = Object.freeze<RestDialect>({
     connections: { conn_type: '' },
     pools: { slots: 0, include_deferred: false },
   },
+  nullsRefused: { variables: {}, connections: {}, pools: {} },
   valueUnmaskable: false,
   slashPaths: null,
   runNote: 'field',
@@ -185,6 +197,7 @@ const V2: RestDialect = Object.freeze<RestDialect>({
   },
   since: {
     bulkRuns: '3.3',
+    changeDescription: '3.0',
     createAssetEvent: '3.0',
     describeVariable: '3.0',
     noteOfNewRun: '3.0',

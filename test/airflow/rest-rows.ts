@@ -5,7 +5,7 @@ import { createGunzip } from 'node:zlib';
 import { parse } from 'csv-parse';
 import { to as copyTo } from 'pg-copy-streams';
 import type { Manifest, ManifestTable } from '../../src/engine/manifest.ts';
-import { parseExact, stringifyExact } from '../../src/rest/exact-json.ts';
+import { parseExact, sortMembers, stringifyExact } from '../../src/rest/exact-json.ts';
 import { fernetDecrypt } from '../../src/secrets/fernet.ts';
 import { withClient } from './environment.ts';
 import type { LabHome } from './lab.ts';
@@ -85,7 +85,7 @@ function meaning(
   const clear = SECRETS.includes(column) ? (fernetDecrypt(fernetKeys, value)?.toString() ?? value) : value;
   if (!type.startsWith('json') && !SECRETS.includes(column)) return clear;
   try {
-    return stringifyExact(parseExact(clear));
+    return stringifyExact(sortMembers(parseExact(clear)));
   } catch {
     return clear;
   }

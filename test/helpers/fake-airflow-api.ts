@@ -66,6 +66,7 @@ export interface FakeAirflowApi {
 export async function startFakeAirflowApi(options: FakeApiOptions): Promise<FakeAirflowApi> {
   const { version, pageCap = 100, tokenUses = Infinity, closed = false, prefix = '' } = options;
   const v1 = version.startsWith('2.');
+  const minor = v1 ? Number(version.split('.')[1]) : Infinity;
   const rows: FakeRows = {
     variables: [],
     connections: [],
@@ -107,7 +108,7 @@ export async function startFakeAirflowApi(options: FakeApiOptions): Promise<Fake
     if (!mayAsk(call.headers)) return refusal(401, 'Unauthorized');
     if (path === '/version') return { status: 200, body: { version, git_version: null } };
     return (
-      route({ version, v1, old: /^2\.[5-8]\./.test(version), rows, pageCap }, { ...call, path }) ??
+      route({ version, v1, minor, rows, pageCap }, { ...call, path }) ??
       refusal(404, `no route for ${call.method} ${path}`)
     );
   };

@@ -83,7 +83,7 @@ export function makeTasks({ rows }: Api, dagId: string, runId: string): void {
   }
 }
 
-function setState({ v1, rows }: Api, { body }: FakeRequest, parts: readonly string[]): FakeAnswer {
+function setState({ v1, minor, rows }: Api, { body }: FakeRequest, parts: readonly string[]): FakeAnswer {
   const [, dag, , run, , task, mapIndex = '-1'] = parts;
   const { new_state: state, dry_run: dryRun } = body as { new_state?: string; dry_run?: boolean };
   const found = rows.history.task_instances.find(
@@ -95,6 +95,9 @@ function setState({ v1, rows }: Api, { body }: FakeRequest, parts: readonly stri
   );
   if (found === undefined) return refusal(404, 'Task Instance not found');
   if (!['success', 'failed', 'skipped'].includes(state ?? '')) return refusal(422, 'not a state');
+  if (state === 'skipped' && minor < 7) return refusal(400, "'skipped' is not one of ['success', 'failed']");
+  // 2.7 to 2.9 know no run in that state.
+  if (state === 'skipped' && minor < 10) return { status: 500 };
   // v1 only says what it would do, unless told otherwise; v2 minds what is so already.
   if (v1 && dryRun !== false) return { status: 200, body: found };
   if (!v1 && found.state === state) return refusal(409, `Task id is already in ${String(state)} state`);
@@ -157,14 +160,19 @@ function ofTasks(api: Api, request: FakeRequest, parts: readonly string[]): Fake
   if (task === undefined) return list(api, request, 'task_instances', history.task_instances.filter(isOne));
   const [kind, key] = rest;
   if (kind === 'xcomEntries' && key === undefined) {
-    const rows = history.xcoms.filter(isOne).map((row) => ({ ...row, value: undefined }));
+    const untold = { value: undefined, ...(api.minor < 7 ? { map_index: undefined } : {}) };
+    const rows = history.xcoms.filter(isOne).map((row) => ({ ...row, ...untold }));
     return list(api, request, 'xcom_entries', rows);
   }
   if (kind === 'xcomEntries') {
-    const asked = Number(request.query.get('map_index') ?? -1);
-    const found = history.xcoms.find(
-      (row) => isOne(row) && row.key === key && (row.map_index ?? -1) === asked,
-    );
+    const asked = request.query.get('map_index');
+    const named = history.xcoms.filter((row) => isOne(row) && row.key === key);
+    if (api.minor < 7 && asked !== null) {
+      return refusal(400, 'Extra query parameter(s) map_index not in spec');
+    }
+    if (api.minor < 7 && named.length > 1) return { status: 500 };
+    const found =
+      api.minor < 7 ? named[0] : named.find((row) => (row.map_index ?? -1) === Number(asked ?? -1));
     if (found === undefined) return refusal(404, 'XCom was not found');
     return found.brokenValue === true ? { status: 500 } : { status: 200, body: found };
   }

@@ -30,8 +30,8 @@ export interface Api {
   /** Such as 3.0.6. */
   readonly version: string;
   readonly v1: boolean;
-  /** 2.8 and older. */
-  readonly old: boolean;
+  /** Of 2.x; of 3.x a number without end. */
+  readonly minor: number;
   readonly rows: FakeRows;
   /** `[api] maximum_page_limit`. */
   readonly pageCap: number;
@@ -74,6 +74,10 @@ function named(
   const key = NAMED[root];
   const { method } = request;
   const body = request.body as Body;
+  if (api.v1 && (method === 'POST' || method === 'PATCH')) {
+    const field = { variables: 'description', connections: 'password', pools: '' }[root];
+    if (body[field] === null) return refusal(400, `{'${field}': ['Field may not be null.']}`);
+  }
   if (id === undefined) {
     if (method === 'GET') return list(api, request, root, rows);
     if (method === 'PATCH' && !api.v1) return bulk(rows, key, body);
@@ -82,7 +86,7 @@ function named(
     // v1 writes over a variable that exists.
     if (at >= 0 && !(api.v1 && root === 'variables')) return refusal(409, 'exists already');
     // 2.8 answers as if it had stored the description.
-    const stored = api.old && root === 'variables' ? { ...body, description: null } : body;
+    const stored = api.minor <= 8 && root === 'variables' ? { ...body, description: null } : body;
     if (at >= 0) rows[at] = { ...rows[at], ...stored };
     else rows.push({ id: rows.length + 1, ...stored });
     return { status: api.v1 ? 200 : 201, body };
@@ -107,7 +111,17 @@ function named(
   if (api.v1 && root === 'variables' && mask?.includes('value') === true) {
     return refusal(400, "'value' is unknown or cannot be updated.");
   }
-  const changes = Object.entries(body).filter(([field]) => mask === undefined || mask.includes(field));
+  if (api.minor <= 5 && root === 'variables') {
+    if (mask !== undefined) return refusal(400, 'No field to update');
+    rows[at] = { ...rows[at], description: null, value: body.value };
+    return { status: 200, body };
+  }
+  const changes = Object.entries(body).filter(
+    ([field, value]) =>
+      (mask === undefined || mask.includes(field)) &&
+      // Nothing of v1 takes a password away.
+      !(api.v1 && field === 'password' && value === ''),
+  );
   rows[at] = { ...rows[at], ...Object.fromEntries(changes) };
   return { status: 200, body: rows[at] };
 }
@@ -213,7 +227,7 @@ function batch({ rows, pageCap }: Api, request: FakeRequest): FakeAnswer {
 }
 
 function trigger(api: Api, request: FakeRequest, dagId: string): FakeAnswer {
-  const { v1, rows } = api;
+  const { v1, minor, rows } = api;
   const body = request.body as Body;
   if (!v1 && !('logical_date' in body)) {
     const entry = { type: 'missing', loc: ['body', 'logical_date'], msg: 'Field required', input: body };
@@ -222,6 +236,7 @@ function trigger(api: Api, request: FakeRequest, dagId: string): FakeAnswer {
   if (rows.dags.length > 0 && rows.dags.every((dag) => dag.dag_id !== dagId)) {
     return refusal(404, `DAG with dag_id: '${dagId}' not found`);
   }
+  if (minor < 6 && 'note' in body) return refusal(400, "Property is read-only - 'note'");
   const given = body.dag_run_id;
   const id = typeof given === 'string' ? given : `manual__${rows.dag_runs.length + 1}`;
   if (id.startsWith('scheduled__')) return refusal(400, 'it is reserved for scheduled runs');
@@ -264,11 +279,15 @@ function assets(api: Api, request: FakeRequest, id?: string): FakeAnswer | undef
   const { v1, rows } = api;
   if (id === undefined) {
     const found = matching(rows.assets, 'uri', request.query.get('uri_pattern'));
-    return list(api, request, v1 ? 'datasets' : 'assets', found);
+    const answer = list(api, request, v1 ? 'datasets' : 'assets', found);
+    // v1 counts all of them, whatever it is asked for.
+    return v1 ? { ...answer, body: { ...(answer.body as Body), total_entries: rows.assets.length } } : answer;
   }
   if (id !== 'events') return undefined;
   if (request.method === 'GET') {
-    return list(api, request, v1 ? 'dataset_events' : 'asset_events', rows.events);
+    const asked = request.query.get(v1 ? 'dataset_id' : 'asset_id');
+    const found = rows.events.filter((row) => asked === null || String(idOfAsset(row)) === asked);
+    return list(api, request, v1 ? 'dataset_events' : 'asset_events', found);
   }
   const body = request.body as Body;
   const asset = rows.assets.find((row) => (v1 ? row.uri === body.dataset_uri : row.id === body.asset_id));
@@ -278,9 +297,25 @@ function assets(api: Api, request: FakeRequest, id?: string): FakeAnswer | undef
     timestamp: '2026-11-21T00:00:00Z',
     uri: asset.uri,
     extra: body.extra,
+    [v1 ? 'dataset_id' : 'asset_id']: asset.id,
   };
   rows.events.push(event);
+  queue(api, asset);
   return { status: 200, body: event };
+}
+
+const idOfAsset = ({ asset_id: assetId, dataset_id: datasetId }: Body): unknown => assetId ?? datasetId;
+
+/** For every DAG that waits for it and is not paused. */
+function queue({ v1, rows }: Api, asset: Body): void {
+  const waiting = (v1 ? asset.consuming_dags : asset.scheduled_dags) as readonly Body[] | undefined;
+  for (const { dag_id: dagId } of waiting ?? []) {
+    const dag = rows.dags.find((row) => row.dag_id === dagId);
+    const there = rows.history.queued.some((row) => row.dag_id === dagId && row.asset_id === asset.id);
+    if (dag?.is_paused === false && !there) {
+      rows.history.queued.push({ asset_id: asset.id, uri: asset.uri, dag_id: dagId });
+    }
+  }
 }
 
 export function refusal(status: number, detail: string): FakeAnswer {

@@ -155,6 +155,46 @@ describe('what 2.x has otherwise', () => {
     await fake.close();
   });
 
+  test('nulls that v1 refuses are left out of what is new, and emptied in what is there', async () => {
+    const { fake, airflow } = await start('2.11.0');
+    await airflow.variables.create({ key: 'a', value: 'one', description: null });
+    await airflow.connections.create({ connection_id: 'c', conn_type: 'http', password: null, host: null });
+    expect(fake.rows.connections).toEqual([{ id: 1, connection_id: 'c', conn_type: 'http', host: null }]);
+    Object.assign(fake.rows.variables[0] ?? {}, { description: 'old' });
+    Object.assign(fake.rows.connections[0] ?? {}, { password: 'old' });
+    await airflow.variables.update('a', { value: 'two', description: null });
+    await airflow.connections.update('c', { host: 'h', password: null });
+    expect(fake.rows.variables).toMatchObject([{ value: 'two', description: '' }]);
+    expect(fake.rows.connections).toMatchObject([{ host: 'h', password: 'old' }]);
+    airflow.close();
+    await fake.close();
+  });
+
+  test('2.5: a description, which it would drop, is refused before anything is sent', async () => {
+    const { fake, airflow } = await start('2.5.1');
+    const described = { key: 'a', value: 'one', description: 'first' };
+    await expect(airflow.variables.create(described)).rejects.toMatchObject({ code: 'not-offered' });
+    await airflow.variables.create({ ...described, description: null });
+    await expect(airflow.variables.update('a', { description: 'x' })).rejects.toMatchObject({
+      code: 'not-offered',
+    });
+    await airflow.variables.update('a', { value: 'two' });
+    expect(fake.rows.variables).toMatchObject([{ key: 'a', value: 'two' }]);
+    airflow.close();
+    await fake.close();
+  });
+
+  test('a dataset is found by its URI, though v1 counts those that it is not asked for', async () => {
+    const { fake, airflow } = await start('2.11.0');
+    fake.rows.assets.push(...['s3://a', 's3://b', 's3://a/c'].map((uri, id) => ({ id, uri })));
+    expect(await airflow.datasets.find('s3://a')).toMatchObject({ id: 0 });
+    expect(await airflow.datasets.find('s3://a/c')).toMatchObject({ id: 2 });
+    expect(await airflow.datasets.find('s3://none')).toBeUndefined();
+    expect(await airflow.datasets.list()).toHaveLength(3);
+    airflow.close();
+    await fake.close();
+  });
+
   test('an id with a slash is looked for in the list, and what cannot be done to it is an error', async () => {
     const { fake, airflow } = await start('2.10.3');
     fake.rows.pools.push({ id: 1, name: 'a/b', slots: 1 });

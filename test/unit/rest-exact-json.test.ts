@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { isExactNumber, parseExact, stringifyExact } from '../../src/rest/exact-json.ts';
+import { isExactNumber, parseExact, sortMembers, stringifyExact } from '../../src/rest/exact-json.ts';
 
 const roundTrip = (text: string): string => stringifyExact(parseExact(text));
 
@@ -43,4 +43,15 @@ describe('numbers of JSON as they were sent', () => {
   test('what is no JSON is an error', () => {
     expect(() => parseExact('{1.0')).toThrow(SyntaxError);
   });
+});
+
+test.each([
+  ['{"b":1.0,"a":[{"d":null,"c":2}]}', '{"a":[{"c":2,"d":null}],"b":1.0}'],
+  [
+    '{"b":{"__proto__":1,"B":2},"a":"{\\"z\\":1,\\"y\\":2}"}',
+    '{"a":"{\\"z\\":1,\\"y\\":2}","b":{"B":2,"__proto__":1}}',
+  ],
+  ['[3,1,2]', '[3,1,2]'],
+])('members of %s in the order of their names', (text, sorted) => {
+  expect(stringifyExact(sortMembers(parseExact(text)))).toBe(sorted);
 });

@@ -211,19 +211,40 @@ describe('an unfinished run', () => {
   });
 
   test.each([
-    ['2.8.1', ['tasks-again', 'interval-inferred']],
-    ['2.9.2', ['tasks-again']],
-    ['3.2.1', ['tasks-again']],
-  ])('%s writes no XComs that tasks could read: what left some runs again', async (version, warnings) => {
-    const ctx = await world.backedUp('3.2.1', inTheMiddle);
-    const { fake, client } = await world.start(version, EMPTY_TARGET());
-    const { plan, restored } = await world.restore(ctx, client);
-    expect(statesOf(fake)).toEqual({ extract: null, load: 'skipped', check: 'failed', report: null });
-    expect(plan.runs?.tasksAgain).toEqual(['etl/scheduled__2026-11-21/extract']);
-    expect(plan.warnings.map(({ code }) => code)).toEqual(warnings);
-    expect(fake.rows.history.xcoms).toEqual([]);
-    expect(restored?.runs).toMatchObject({ made: [`etl/${NEW_ID}`], tasksSet: 2 });
-  });
+    ['2.8.1', ['tasks-again', 'interval-inferred'], null],
+    ['2.9.2', ['tasks-again'], null],
+    ['2.10.3', ['tasks-again'], 'skipped'],
+    ['3.2.1', ['tasks-again'], 'skipped'],
+  ])(
+    '%s: what it cannot set, and what left XComs that it cannot write, runs again',
+    async (version, warnings, load) => {
+      const ctx = await world.backedUp('3.2.1', inTheMiddle);
+      const { fake, client } = await world.start(version, EMPTY_TARGET());
+      const { plan, restored } = await world.restore(ctx, client);
+      expect(statesOf(fake)).toEqual({ extract: null, load, check: 'failed', report: null });
+      expect(plan.runs?.tasksAgain).toEqual([
+        'etl/scheduled__2026-11-21/extract',
+        ...(load === null ? ['etl/scheduled__2026-11-21/load'] : []),
+      ]);
+      expect(plan.warnings.map(({ code }) => code)).toEqual(warnings);
+      expect(fake.rows.history.xcoms).toEqual([]);
+      expect(restored?.runs).toMatchObject({ made: [`etl/${NEW_ID}`], tasksSet: load === null ? 1 : 2 });
+      expect(restored?.runs?.problems).toEqual([]);
+    },
+  );
+});
+
+test('2.5 takes the note of a run that is there', async () => {
+  const ctx = await world.backedUp('3.2.1', inTheMiddle);
+  const { fake, client } = await world.start('2.5.1', EMPTY_TARGET());
+  const { restored, plan } = await world.restore(ctx, client);
+  expect(fake.rows.dag_runs).toMatchObject([
+    {
+      dag_run_id: NEW_ID,
+      note: `watch it\nRestored by Lifeboat from backup ${plan.backupId}, where it was scheduled__2026-11-21.`,
+    },
+  ]);
+  expect(restored?.refused).toEqual([]);
 });
 
 describe('interrupted after any of its requests', () => {

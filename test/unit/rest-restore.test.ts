@@ -237,6 +237,41 @@ describe('a restore through v1', () => {
     expect(restored?.refused).toEqual([]);
   });
 
+  test('what is NULL in the backup gets in, and takes away what it can', async () => {
+    const ctx = await backedUp('3.2.1', (rows) => {
+      rows.connections.push({ connection_id: 'open', conn_type: 'http', password: null, extra: null });
+    });
+    const { fake, client } = await start('2.11.0', {});
+    const first = await restore(ctx, client);
+    expect(first.restored?.refused).toEqual([]);
+    expect(named(fake.rows.variables, 'key', 'plain')).toMatchObject({ value: 'v\n"1"' });
+    expect(named(fake.rows.connections, 'connection_id', 'open')).toMatchObject({ conn_type: 'http' });
+    Object.assign(named(fake.rows.variables, 'key', 'plain') as object, { description: 'mine' });
+    Object.assign(named(fake.rows.connections, 'connection_id', 'open') as object, { password: 'mine' });
+    const { plan, restored } = await restore(ctx, client, { variables: 'replace', connections: 'replace' });
+    expect(restored?.refused).toEqual([]);
+    expect(named(fake.rows.variables, 'key', 'plain')).toMatchObject({ description: '' });
+    expect(named(fake.rows.connections, 'connection_id', 'open')).toMatchObject({ password: 'mine' });
+    expect(plan.leftOut).toContainEqual(
+      expect.objectContaining({ table: 'connection', columns: ['password'], names: ['open'] }),
+    );
+  });
+
+  test('2.5 takes no description: it is named, and the variable is the same the next time', async () => {
+    const ctx = await backedUp('3.2.1', (rows) => {
+      rows.variables.push({ key: 'told', value: 'x', description: 'what for' });
+    });
+    const { fake, client } = await start('2.5.1', {});
+    const { plan, restored } = await restore(ctx, client);
+    expect(restored?.refused).toEqual([]);
+    expect(named(fake.rows.variables, 'key', 'told')).toMatchObject({ value: 'x' });
+    expect(plan.leftOut).toContainEqual(
+      expect.objectContaining({ table: 'variable', columns: ['description'], names: ['told'] }),
+    );
+    const again = await restore(ctx, client, { variables: 'replace' });
+    expect(again.plan.settings.find(({ table }) => table === 'variable')).toMatchObject({ replaces: 0 });
+  });
+
   test('a backup of v1 has no passwords: its connections stay out', async () => {
     const ctx = await backedUp('2.8.1');
     const { fake, client } = await start('2.8.1', {});

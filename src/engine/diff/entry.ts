@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { stringifyExact, tryParseExact } from '../../rest/exact-json.ts';
+import { sortMembers, stringifyExact, tryParseExact } from '../../rest/exact-json.ts';
 import { fernetDecrypt } from '../../secrets/fernet.ts';
 import type { IdMap } from './id-map.ts';
 import type { ComparedTable, Field } from './plan.ts';
@@ -144,7 +144,7 @@ function addField(
 ): void {
   const [start, end] = [record.start(index), record.end(index)];
   if (json === true && start !== end) {
-    input.add(Buffer.from(jsonAnew(fieldText(record, index) ?? '')));
+    input.add(Buffer.from(jsonMeaning(fieldText(record, index) ?? '')));
     return;
   }
   if (parent === undefined || start === end) {
@@ -158,6 +158,12 @@ function addField(
 function jsonAnew(text: string): string {
   const parsed = tryParseExact(text);
   return parsed ? stringifyExact(parsed.value) : text;
+}
+
+/** The API of 2.11 gives the members of a JSON column by their names, and not as they are stored. */
+function jsonMeaning(text: string): string {
+  const parsed = tryParseExact(text);
+  return parsed ? stringifyExact(sortMembers(parsed.value)) : text;
 }
 
 interface Input {

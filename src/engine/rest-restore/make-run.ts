@@ -26,6 +26,13 @@ export async function postRun(client: RestClient, planned: PlannedRun, backupId:
   await createDagRuns(client).trigger(planned.run.dagId, bodyOf(client, planned, backupId));
 }
 
+/** 2.5 takes no note with a new run, and one for a run that is there. Done twice it is the same. */
+export async function noteRun(client: RestClient, planned: PlannedRun, backupId: string): Promise<void> {
+  if (client.offers('noteOfNewRun')) return;
+  const { run, runId } = planned;
+  await createDagRuns(client).patch(run.dagId, runId, { note: noteOf(run.note, run.runId, backupId) });
+}
+
 function bodyOf(client: RestClient, { run, runId }: PlannedRun, backupId: string): GivenRun {
   const { logicalDate, interval, runAfter, conf, partitionKey } = run;
   const v2 = client.dialect.api === 'v2';

@@ -6,6 +6,8 @@ import type { Gaps } from '../rest/gaps.ts';
 import type { TargetDag } from './target.ts';
 import type { StoredTask, StoredXcom, UnfinishedRun } from './unfinished.ts';
 
+export type PlannedXcom = StoredXcom & { readonly mapIndex: number };
+
 /** An unfinished run as it will be made again. */
 export interface PlannedRun {
   readonly run: UnfinishedRun;
@@ -13,7 +15,7 @@ export interface PlannedRun {
   readonly runId: string;
   /** Finished tasks, in the order in which their states are set. */
   readonly finished: readonly StoredTask[];
-  readonly xcoms: readonly StoredXcom[];
+  readonly xcoms: readonly PlannedXcom[];
   /** Tasks that had ended and run again all the same: their XComs cannot be written. */
   readonly again: readonly StoredTask[];
 }
@@ -78,8 +80,15 @@ export function taskLabel({ dagId, runId }: UnfinishedRun, taskId: string, mapIn
 function planOne(run: UnfinishedRun, client: RestClient): PlannedRun {
   const settable = client.offers('setSkipped') ? ['success', 'skipped', 'failed'] : ['success', 'failed'];
   const ended = run.tasks.filter(({ state }) => ['success', 'skipped', 'failed'].includes(state ?? ''));
-  const xcomsOf = ({ taskId, mapIndex }: StoredTask): readonly StoredXcom[] =>
-    run.xcoms.filter((xcom) => xcom.taskId === taskId && xcom.mapIndex === mapIndex);
+  const xcomsOf = ({ taskId, mapIndex }: StoredTask): readonly PlannedXcom[] =>
+    run.xcoms
+      .filter((xcom) => xcom.taskId === taskId && (xcom.mapIndex ?? mapIndex) === mapIndex)
+      .map((xcom) => ({
+        ...xcom,
+        mapIndex,
+        // Of one mapped task or of another: nobody knows.
+        ...(xcom.mapIndex === null && mapIndex >= 0 ? { value: undefined } : {}),
+      }));
   const isWhole = (task: StoredTask): boolean =>
     settable.includes(task.state ?? '') &&
     xcomsOf(task).every(({ value, key, taskId }) => {

@@ -2,7 +2,7 @@ import type { Row } from '../../rest/pages.ts';
 import type { Gaps } from '../rest/gaps.ts';
 import type { MergeStrategy, RestSettingsPlan } from '../plans.ts';
 import type { StoredRows } from './records.ts';
-import { likeness, type Setting, type SettingSpec, toSettings } from './settings.ts';
+import { likeness, notTaken, type Setting, type SettingSpec, toSettings } from './settings.ts';
 
 export interface PlannedSettings {
   readonly spec: SettingSpec;
@@ -45,6 +45,16 @@ export function planSettings(
   }
   const lacks = strategy === 'skip' ? [] : [...stored.lacking, ...lacking];
   for (const { name, reason } of lacks) gaps.row(spec.table, name, reason);
+  for (const [wishes, replaces] of [
+    [add, false],
+    [replace, true],
+  ] as const) {
+    for (const setting of wishes) {
+      for (const { column, reason } of notTaken(spec, setting, { release, replaces })) {
+        gaps.value(spec.table, column, setting.name, reason);
+      }
+    }
+  }
   return {
     spec,
     add,

@@ -62,6 +62,7 @@ export interface QueuedWish {
 
 const NOT_OFFERED = 'events of datasets can be created through the API from Airflow 2.9 on';
 const NO_ASSET = 'no DAG of the target names this asset';
+const NOT_WAITING = 'the target has no such DAG, or one that does not wait for this asset';
 const PAUSED = 'its DAG is paused in the end, and Airflow queues nothing for such a one';
 
 /** Which events are made again, so that DAGs go on waiting with them; the rest is named. */
@@ -84,12 +85,12 @@ export async function planQueued(
       return [];
     }
     const consumers = consumersOf(asset).filter((dagId) => dags.has(dagId));
-    const awake = waiting.filter((dagId) => consumers.includes(dagId) && isLetGo(dagId));
-    left(
-      uri,
-      waiting.filter((dagId) => !awake.includes(dagId)),
-      PAUSED,
-    );
+    const known = waiting.filter((dagId) => consumers.includes(dagId));
+    const awake = known.filter(isLetGo);
+    const without = (some: readonly string[], others: readonly string[]): readonly string[] =>
+      some.filter((dagId) => !others.includes(dagId));
+    left(uri, without(waiting, known), NOT_WAITING);
+    left(uri, without(known, awake), PAUSED);
     const others = consumers.filter((dagId) => !awake.includes(dagId) && isLetGo(dagId));
     return awake.length === 0 ? [] : [{ uri, extra, dags: awake, others }];
   });

@@ -6,7 +6,7 @@ import type { EngineContext } from '../api.ts';
 import type { InFlightPolicy } from '../plans.ts';
 import type { Refusal, RestRunsResult } from './api.ts';
 import { type Journal, stepName } from './journal.ts';
-import { fillRun, postRun } from './make-run.ts';
+import { fillRun, noteRun, postRun } from './make-run.ts';
 import type { PlannedRun } from './plan-runs.ts';
 import { isRefusal, notWaitingFor500, unlessRefused } from './refusal.ts';
 import type { TargetDag } from './target.ts';
@@ -135,6 +135,7 @@ async function restoreRun(work: RunsWork, planned: PlannedRun): ReturnType<typeo
       throw thrown;
     }
   }
+  await noteRun(client, planned, backupId);
   const made = await fillRun(client, planned);
   if (policy === 'fail') await runs.patch(run.dagId, runId, { state: 'failed' });
   await journal.write(step, { state: 'done', item, runId, ...made });

@@ -1,20 +1,18 @@
-import { isAtLeast } from '../../versions/rest.ts';
+import { isAtLeast, type NamedList, offers, restDialect } from '../../versions/rest.ts';
 import type { Row } from '../../rest/pages.ts';
 import { isMasked } from '../rest/values.ts';
 import { canonicalJson } from './json.ts';
 import type { LackingRow, StoredRecord } from './records.ts';
 
-/** What has a name that people chose, as the API calls it. */
-export type SettingKind = 'pools' | 'variables' | 'connections';
-
 /** One pool, variable or connection as the API takes it. */
 export interface Setting {
   readonly name: string;
+  readonly record: StoredRecord;
   readonly body: Row;
 }
 
 export interface SettingSpec {
-  readonly kind: SettingKind;
+  readonly kind: NamedList;
   readonly table: 'slot_pool' | 'variable' | 'connection';
   /** Field of the name. */
   readonly key: string;
@@ -50,10 +48,10 @@ export const SETTINGS: readonly SettingSpec[] = [
     table: 'variable',
     key: 'key',
     fields: ['value', 'description'],
-    toBody: ({ key, val, description }) =>
+    toBody: ({ key, val, description }, release) =>
       val === null || val === undefined
         ? 'it has no value (NULL)'
-        : { key, value: val, description: description ?? null },
+        : { key, value: val, ...(describes(release) ? { description: description ?? null } : {}) },
   },
   {
     kind: 'connections',
@@ -86,13 +84,43 @@ export function toSettings(
     if (typeof body === 'string') lacking.push({ name, reason: body });
     else if (team !== null && !isAtLeast(release, TEAMS)) {
       lacking.push({ name, reason: `it belongs to the team ${team}, and Airflow ${release} has no teams` });
-    } else settings.push({ name, body: team === null ? body : { ...body, team_name: team } });
+    } else settings.push({ name, record, body: team === null ? body : { ...body, team_name: team } });
   }
   return { settings, lacking };
 }
 
 const TEAMS = '3.2';
 const NAME_COLUMNS = { slot_pool: 'pool', variable: 'key', connection: 'conn_id' } as const;
+
+/** A value of a setting that does not get into the target, although the setting does. */
+export interface NotTaken {
+  readonly column: string;
+  readonly reason: string;
+}
+
+/** What this Airflow leaves as it is when a setting is written. */
+export function notTaken(
+  { kind }: SettingSpec,
+  { record, body }: Setting,
+  { release, replaces }: { readonly release: string; readonly replaces: boolean },
+): readonly NotTaken[] {
+  const found: NotTaken[] = [];
+  if (kind === 'variables' && (record.description ?? '') !== '' && !describes(release)) {
+    found.push({ column: 'description', reason: `the API of Airflow ${release} takes none` });
+  }
+  for (const [field, instead] of Object.entries(restDialect(release)?.nullsRefused[kind] ?? {})) {
+    if (replaces && body[field] === null && instead === null) found.push({ column: field, reason: STAYS });
+  }
+  return found;
+}
+
+const STAYS =
+  'there is none in the backup, and the API of Airflow 2 takes none away: one that the target has stays';
+
+function describes(release: string): boolean {
+  const dialect = restDialect(release);
+  return dialect === undefined || offers(dialect, release, 'changeDescription');
+}
 
 /** unknown: the API hides what would have to be compared. */
 export type Likeness = 'same' | 'different' | 'unknown';

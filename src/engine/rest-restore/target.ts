@@ -3,9 +3,10 @@ import { isRestError } from '../../rest/errors.ts';
 import { fits, getOne } from '../../rest/one.ts';
 import { allRows, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
+import type { NamedList } from '../../versions/rest.ts';
 import { together } from '../rest/reading.ts';
 import { dueRuns, type ScheduleFacts } from './schedule.ts';
-import { SETTINGS, type SettingKind } from './settings.ts';
+import { SETTINGS } from './settings.ts';
 
 /** A DAG that the target has parsed. */
 export interface TargetDag {
@@ -14,20 +15,20 @@ export interface TargetDag {
   /** It carries backups or restores: it has Lifeboat's tag. */
   readonly carries: boolean;
   /** Undefined: only its own page tells. */
-  readonly due: Omit<ScheduleFacts, 'catchup' | 'timetable'>;
+  readonly due: Omit<ScheduleFacts, 'catchup' | 'timetable' | 'end'>;
 }
 
 export interface RestTarget {
-  readonly settings: Readonly<Record<SettingKind, ReadonlyMap<string, Row>>>;
+  readonly settings: Readonly<Record<NamedList, ReadonlyMap<string, Row>>>;
   /** Rows of the target that it fails at itself, by list. */
-  readonly broken: Readonly<Record<SettingKind, number>>;
+  readonly broken: Readonly<Record<NamedList, number>>;
   readonly dags: ReadonlyMap<string, TargetDag>;
 }
 
 /** What is there before anything is written. */
 export async function readTarget(client: RestClient): Promise<RestTarget> {
   const broken = { pools: 0, variables: 0, connections: 0 };
-  const read = async ({ kind, key }: (typeof SETTINGS)[number]): Promise<[SettingKind, Map<string, Row>]> => {
+  const read = async ({ kind, key }: (typeof SETTINGS)[number]): Promise<[NamedList, Map<string, Row>]> => {
     const rows = await allRows(client, {
       ...client.dialect.lists[kind],
       exactNumbers: false,
@@ -37,10 +38,7 @@ export async function readTarget(client: RestClient): Promise<RestTarget> {
     });
     return [kind, new Map(rows.map((row) => [String(row[key]), row]))];
   };
-  const settings = Object.fromEntries(await together(SETTINGS, read)) as Record<
-    SettingKind,
-    Map<string, Row>
-  >;
+  const settings = Object.fromEntries(await together(SETTINGS, read)) as Record<NamedList, Map<string, Row>>;
   const dags = (await allRows(client, client.dialect.lists.dags)).filter(isParsed).map(toDag);
   return { settings, broken, dags: new Map(dags.map((dag) => [dag.dagId, dag])) };
 }
@@ -79,13 +77,14 @@ export async function runsDue(
   { dagId, due }: TargetDag,
   now: number,
 ): Promise<number | null> {
-  const atMost = dueRuns({ ...due, catchup: true, timetable: null }, now);
+  const atMost = dueRuns({ ...due, catchup: true, timetable: null, end: null }, now);
   if (atMost === 0) return 0;
   const path = restPath('/dags/{dagId}/details', { dagId });
   if (!fits(client, path)) return null;
   const details = await detailsOf(client, path);
   if (details === undefined) return null;
-  return dueRuns({ ...due, catchup: details.catchup !== false, timetable: timetableOf(details) }, now);
+  const catchup = details.catchup !== false;
+  return dueRuns({ ...due, catchup, timetable: timetableOf(details), end: timeOf(details.end_date) }, now);
 }
 
 /** Undefined: it is not there, or cannot be shown. */

@@ -1,7 +1,7 @@
 import { sendBulk } from '../../rest/bulk.ts';
 import type { RestClient } from '../../rest/client.ts';
 import { isRestError } from '../../rest/errors.ts';
-import { createNamedResource } from '../../rest/named.ts';
+import { createNamedResource, newBody } from '../../rest/named.ts';
 import type { EngineContext } from '../api.ts';
 import { isRefusal, notWaitingFor500 } from './refusal.ts';
 import { DEFAULT_POOL, type Setting, type SettingSpec } from './settings.ts';
@@ -115,7 +115,7 @@ async function writeOne(
   // Repeated, it meets itself: 409. v1 replaces a variable by itself.
   const repeatable = true;
   try {
-    await client.send({ method: 'POST', path: root, body, repeatable });
+    await client.send({ method: 'POST', path: root, body: newBody(client, kind, body), repeatable });
   } catch (thrown) {
     if (isRestError(thrown, 409)) return false;
     throw thrown;

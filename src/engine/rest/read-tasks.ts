@@ -3,7 +3,7 @@ import { isRestError } from '../../rest/errors.ts';
 import { allRows, type Listing, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
 import { sendUnlessBroken } from '../../rest/unless-broken.ts';
-import { FAILS, noWayTo, together, type Reading } from './reading.ts';
+import { FAILS, noWayTo, placeOf, together, type Reading } from './reading.ts';
 
 /** A run, by what names it everywhere. */
 export interface RunKey {
@@ -108,8 +108,8 @@ async function tasksOfOne({ client, gaps }: Reading, run: RunKey): Promise<reado
   }
   const rows = await allRows(client, {
     ...own,
-    onUnreadable: (after) => {
-      const place = after === undefined ? 'its first' : `the one after ${nameOfTask(after)}`;
+    onUnreadable: (after, nth) => {
+      const place = placeOf('one', nth, after && nameOfTask(after));
       gaps.row('task_instance', `${nameOfRun(run)}: ${place}`, FAILS);
     },
   });
@@ -159,9 +159,14 @@ export async function readTries(
   }
 }
 
-/** The API tells the current try behind the earlier ones, but where it waits for the next: then all are earlier ones. */
+/**
+ * The API tells the current try behind the earlier ones, but where it waits for the next: then all are earlier ones, and
+ * 2.10 tells the last of them twice.
+ */
 function withoutCurrent({ try_number: number, state }: Row, rows: readonly Row[]): readonly Row[] {
-  if (state === 'up_for_retry') return rows;
+  if (state === 'up_for_retry') {
+    return rows.filter((row, at) => rows.findIndex((one) => one.try_number === row.try_number) === at);
+  }
   const current = rows.findLastIndex((row) => row.try_number === number);
   return rows.filter((_row, at) => at !== current);
 }
