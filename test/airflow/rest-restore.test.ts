@@ -23,6 +23,9 @@ const RUN = `dag_id = 'lab_inflight' AND run_id = 'lab_inflight_1'`;
 const NEXT_RUN = `dag_id = 'lab_inflight' AND run_id = 'lab_inflight_2'`;
 const isV1 = release.startsWith('2.');
 
+/** 2.5 takes no description of a variable: the plan names those that it leaves out. */
+const DESCRIBED = release.startsWith('2.5.') ? 'False' : 'True';
+
 /** What Airflow itself reads, by name: variables and pools. */
 const SETTINGS = `
 import json
@@ -34,7 +37,7 @@ def value(v):
         return json.loads(v.get_val())
     except Exception:
         return v.get_val()
-print(json.dumps([{v.key: [value(v), v.description] for v in s.query(Variable)},
+print(json.dumps([{v.key: [value(v), v.description if DESCRIBED else None] for v in s.query(Variable)},
                   {p.pool: [p.slots, p.description] for p in s.query(Pool)}]))
 `;
 
@@ -95,7 +98,9 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
   }
 
   const settingsOf = async (at: LabHome): Promise<Settings> =>
-    JSON.parse((await python(at, SETTINGS)).trimEnd().split('\n').at(-1) ?? '') as Settings;
+    JSON.parse(
+      (await python(at, `DESCRIBED = ${DESCRIBED}\n${SETTINGS}`)).trimEnd().split('\n').at(-1) ?? '',
+    ) as Settings;
 
   it('goes on after the server died, and brings what the plan says', async () => {
     const broken = lifeboatJson(['restore', 'latest', '--airflow', api.url, ...storage, '--yes'], {
