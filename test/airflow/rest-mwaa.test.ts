@@ -14,6 +14,7 @@ import type { Summary } from './lifeboat.ts';
 import { killAllAirflows } from './processes.ts';
 import { endAll } from './run.ts';
 import { release, step } from './step.ts';
+import { growingTables } from './versions.ts';
 
 /** What is allowed in a second; MWAA throttles at about that. */
 const PER_SECOND = 10;
@@ -104,5 +105,6 @@ describe(`InvokeRestApi in front of Airflow ${release}`, () => {
 
 function rowsOf(summary: Summary): Readonly<Record<string, number>> {
   const { tables } = summary.manifest as { readonly tables: readonly { name: string; rows: number }[] };
-  return Object.fromEntries(tables.map(({ name, rows }) => [name, rows]));
+  const resting = tables.filter(({ name }) => !growingTables(release).includes(name));
+  return Object.fromEntries(resting.map(({ name, rows }) => [name, rows]));
 }

@@ -146,12 +146,12 @@ describe('a row that the server fails at', () => {
       const rows = variables(150);
       fake.rows.variables.push(...rows.map((row, at) => ({ ...row, broken: broken.includes(at) })));
       const after: unknown[] = [];
-      const onUnreadable = (row: Row | undefined): void => void after.push(row?.key);
+      const onUnreadable = (row: Row | undefined, nth: number): void => void after.push([row?.key, nth]);
       expect(keys(await allRows(client, { ...LISTING, onUnreadable }))).toEqual(
         keys(rows.filter((_row, at) => !broken.includes(at))),
       );
       const before = (at: number): number => (broken.includes(at - 1) ? before(at - 1) : at - 1);
-      expect(after).toEqual(broken.map((at) => rows[before(at)]?.key));
+      expect(after).toEqual(broken.map((at) => [rows[before(at)]?.key, at - before(at)]));
       expect(pageCalls().length).toBeLessThan(40 + 12 * broken.length);
     },
   );

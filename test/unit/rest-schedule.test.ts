@@ -34,6 +34,7 @@ describe('runs that a DAG would start at once', () => {
     intervalStart: at('2026-11-01T00:00'),
     intervalEnd: at('2026-11-02T00:00'),
     createAfter: at('2026-11-02T00:00'),
+    end: null,
   };
   const now = at('2026-11-21T12:00');
 
@@ -41,6 +42,10 @@ describe('runs that a DAG would start at once', () => {
     ['with catchup all that are due', {}, 20],
     ['without catchup the latest', { catchup: false }, 1],
     ['none when the next is still to come', { createAfter: at('2026-11-22T00:00') }, 0],
+    ['up to the end, which may be a date of a run', { end: at('2026-11-03T00:00') }, 3],
+    ['none after the end', { end: at('2026-10-31T23:59') }, 0],
+    ['and without catchup none either', { end: at('2026-10-31T23:59'), catchup: false }, 0],
+    ['by an interval up to the end', { timetable: 'of our own', end: at('2026-11-03T12:00') }, 3],
     ['none without a schedule', { createAfter: null }, 0],
     ['by the duration of a timedelta', { timetable: '2 days, 12:00:00' }, 8],
     ['by the length of an interval', { timetable: 'of our own' }, 20],

@@ -7,6 +7,8 @@ export interface ScheduleFacts {
   readonly intervalStart: number | null;
   readonly intervalEnd: number | null;
   readonly createAfter: number | null;
+  /** No run's date lies after it; null: the schedule has no end, or nobody has asked. */
+  readonly end: number | null;
 }
 
 /**
@@ -14,13 +16,16 @@ export interface ScheduleFacts {
  * tell how many. Times of cron expressions are taken as UTC: the number may be off by one.
  */
 export function dueRuns(facts: ScheduleFacts, now: number): number | null {
-  const { catchup, createAfter, intervalStart, intervalEnd, timetable } = facts;
-  if (createAfter === null || createAfter > now) return 0;
+  const { catchup, createAfter, intervalStart, intervalEnd, timetable, end } = facts;
+  if (createAfter === null) return 0;
+  // The end is compared with a run's date, which is the start of its interval: the run is made later than that.
+  const last = end === null ? now : Math.min(now, end + createAfter - (intervalStart ?? createAfter));
+  if (createAfter > last) return 0;
   if (!catchup) return 1;
   const period = durationMs(timetable) ?? (intervalEnd ?? 0) - (intervalStart ?? 0);
-  const cron = cronRuns(timetable ?? '', createAfter, now);
+  const cron = cronRuns(timetable ?? '', createAfter, last);
   if (cron !== undefined) return cron;
-  return period > 0 ? Math.floor((now - createAfter) / period) + 1 : null;
+  return period > 0 ? Math.floor((last - createAfter) / period) + 1 : null;
 }
 
 const ALIASES: Readonly<Record<string, string>> = {

@@ -15,7 +15,7 @@ export interface TargetDag {
   /** It carries backups or restores: it has Lifeboat's tag. */
   readonly carries: boolean;
   /** Undefined: only its own page tells. */
-  readonly due: Omit<ScheduleFacts, 'catchup' | 'timetable'>;
+  readonly due: Omit<ScheduleFacts, 'catchup' | 'timetable' | 'end'>;
 }
 
 export interface RestTarget {
@@ -77,13 +77,14 @@ export async function runsDue(
   { dagId, due }: TargetDag,
   now: number,
 ): Promise<number | null> {
-  const atMost = dueRuns({ ...due, catchup: true, timetable: null }, now);
+  const atMost = dueRuns({ ...due, catchup: true, timetable: null, end: null }, now);
   if (atMost === 0) return 0;
   const path = restPath('/dags/{dagId}/details', { dagId });
   if (!fits(client, path)) return null;
   const details = await detailsOf(client, path);
   if (details === undefined) return null;
-  return dueRuns({ ...due, catchup: details.catchup !== false, timetable: timetableOf(details) }, now);
+  const catchup = details.catchup !== false;
+  return dueRuns({ ...due, catchup, timetable: timetableOf(details), end: timeOf(details.end_date) }, now);
 }
 
 /** Undefined: it is not there, or cannot be shown. */

@@ -1,5 +1,6 @@
 import type { RestClient } from '../../rest/client.ts';
 import { isRestError } from '../../rest/errors.ts';
+import { unreachedTables } from '../../versions/rest-unreached.ts';
 import type { EngineContext } from '../api.ts';
 import { compressionName } from '../backup-manifest.ts';
 import type { RestBackupPlan } from '../plans.ts';
@@ -36,6 +37,7 @@ export async function planRestBackup(
   const secrets = await planRestSecrets(request, backupId, ctx.now);
   const tables = chosen.map((table) => planTable(table, secrets, gaps));
   for (const name of others) gaps.whole(name, NOT_CHOSEN);
+  for (const { name, reason } of unreachedTables(client.airflow)) gaps.whole(name, reason);
   for (const { table, columns } of tables) {
     const isStored = (name: string): boolean => columns.some((stored) => stored.name === name);
     for (const { columns: named, reason } of table.notGiven) {

@@ -3,7 +3,7 @@ import { isRestError } from '../../rest/errors.ts';
 import { allRows, type Listing, type Row } from '../../rest/pages.ts';
 import { restPath } from '../../rest/path.ts';
 import { sendUnlessBroken } from '../../rest/unless-broken.ts';
-import { FAILS, noWayTo, together, type Reading } from './reading.ts';
+import { FAILS, noWayTo, placeOf, together, type Reading } from './reading.ts';
 
 /** A run, by what names it everywhere. */
 export interface RunKey {
@@ -108,8 +108,8 @@ async function tasksOfOne({ client, gaps }: Reading, run: RunKey): Promise<reado
   }
   const rows = await allRows(client, {
     ...own,
-    onUnreadable: (after) => {
-      const place = after === undefined ? 'its first' : `the one after ${nameOfTask(after)}`;
+    onUnreadable: (after, nth) => {
+      const place = placeOf('one', nth, after && nameOfTask(after));
       gaps.row('task_instance', `${nameOfRun(run)}: ${place}`, FAILS);
     },
   });

@@ -48,14 +48,16 @@ export function listOf(
   return {
     ...list,
     exactNumbers: true,
-    onUnreadable: (after) => {
-      gaps.row(
-        table,
-        after === undefined ? 'the first row' : `the row after ${nameOf(list.key, after)}`,
-        FAILS,
-      );
+    onUnreadable: (after, nth) => {
+      gaps.row(table, placeOf('row', nth, after && nameOf(list.key, after)), FAILS);
     },
   };
+}
+
+/** Of a row without a name: `the row after X`. Those that follow one another are told apart, or they would count as one. */
+export function placeOf(what: string, nth: number, after: string | undefined): string {
+  const number = nth === 1 ? '' : `${nth}. `;
+  return after === undefined ? `the ${nth}. ${what}` : `the ${number}${what} after ${after}`;
 }
 
 function nameOf(key: readonly string[], row: Row): string {
