@@ -15,7 +15,7 @@ import { lifeboat, lifeboatJson } from './lifeboat.ts';
 import type { Summary } from './lifeboat.ts';
 import { killAllAirflows } from './processes.ts';
 import { compareCarried } from './rest-carried.ts';
-import { addUnfinished, LATEST } from './rest-source.ts';
+import { addUnfinished, BEHIND, LATEST } from './rest-source.ts';
 import { emptyTarget } from './rest-target.ts';
 import { endAll } from './run.ts';
 import { release, step } from './step.ts';
@@ -153,22 +153,30 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
     await letGo(target);
     // Beside the API, which answers by now: a task of Airflow 3 that finds none fails.
     api.add('scheduler', 'scheduler', '--skip-serve-logs');
-    for (const name of ['triggerer', 'dag-processor']) api.add(name, name);
-    await until('the run has ended', async () => {
+    // Those of two releases that are tested side by side would want the same port.
+    const quiet = isRestOnly(release) || release.startsWith('2.5.') ? [] : ['--skip-serve-logs'];
+    api.add('triggerer', 'triggerer', ...quiet);
+    if (isRestOnly(release)) api.add('dag-processor', 'dag-processor');
+    await until('the runs have ended', async () => {
       api.mustRun();
-      const [run] = await query(target, `SELECT state FROM dag_run WHERE ${RUN}`);
-      if (run?.state === 'success') return [];
-      const left = await query(
-        target,
-        `SELECT task_id, state FROM task_instance WHERE ${RUN} AND state IS DISTINCT FROM 'success'`,
-      );
-      return [JSON.stringify([run, ...left])];
+      const where = `dag_id = 'lab_inflight' AND state IS DISTINCT FROM 'success'`;
+      const runs = await query(target, `SELECT run_id, state FROM dag_run WHERE ${where}`);
+      const left = await query(target, `SELECT run_id, task_id, state FROM task_instance WHERE ${where}`);
+      return runs.length === 0 ? [] : [JSON.stringify([...runs, ...left])];
     });
     const [done] = await query(
       target,
       `SELECT hostname <> '' AS ran FROM task_instance WHERE ${RUN} AND task_id = 'done'`,
     );
-    expect(done).toEqual({ ran: JSON.stringify(plan().runs.tasksAgain).includes('/done') });
+    const again = JSON.stringify(plan().runs.tasksAgain);
+    expect(done).toEqual({ ran: again.includes('lab_inflight_1/done') });
+    const ran = await query(
+      target,
+      `SELECT task_id FROM task_instance WHERE ${BEHIND} AND hostname <> '' AND task_id IN ('done', 'up_for_retry')`,
+    );
+    // Before 2.10 skipped cannot be set.
+    expect(ran.map((row) => row.task_id)).toEqual(/^2\.[5-9]\./.test(release) ? ['up_for_retry'] : []);
+    expect(again.includes('lab_inflight_2/up_for_retry')).toBe(ran.length > 0);
   });
 
   const runsOf = (dagId: string): ReturnType<typeof query> =>
@@ -204,5 +212,5 @@ const LEAST: Readonly<Record<string, number>> = {
   pool: 4,
   'pause state': 15,
   'unfinished run': 6,
-  'asset in a queue': 1,
+  'asset in a queue': /^2\.[5-8]\./.test(release) ? 0 : 1,
 };
