@@ -6,6 +6,7 @@ export { drill } from './engine/drill.ts';
 export { exportBackup } from './engine/export/export.ts';
 export { diff } from './engine/diff/diff.ts';
 export { importBackup } from './engine/import/import.ts';
+export { listRuns } from './engine/list-runs.ts';
 export { prune } from './engine/prune.ts';
 export { backupThroughRest } from './engine/rest/backup.ts';
 export { restore } from './engine/restore.ts';
@@ -28,6 +29,7 @@ export type {
 } from './engine/drill-record.ts';
 export type { ImportNote } from './engine/import/notes.ts';
 export type { LifeboatEvent, Phase, Report } from './engine/events.ts';
+export type { ListRunsRequest, ListRunsResult, StoredRun } from './engine/list-runs.ts';
 export type {
   DatabaseSource,
   Manifest,

@@ -91,7 +91,8 @@ def restore_dag(
             [*argv, *of_database, *options, *_dry_run(conf)],
             storage_of(conf, storage, storage_type, path_prefix),
             secret_variables('LIFEBOAT_SOURCE_FERNET_KEY'),
-            [*argv, *of_rest, *options, *_dry_run(conf)],
+            # What is about a database is refused by the engine, rather than forgotten here.
+            [*argv, *of_database, *of_rest, *options, *_dry_run(conf)],
         )
 
     return dag_with(

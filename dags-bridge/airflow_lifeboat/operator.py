@@ -21,6 +21,8 @@ from airflow_lifeboat.summary import xcom_of
 DIFFERENCE = 3
 # They look at the storage alone.
 WITHOUT_AIRFLOW = ('prune', 'status')
+# What the API does not let in is told there, and the rest is done.
+PARTLY = {'restore': 'restored', 'cleanup': 'cleaned'}
 
 
 class Call:
@@ -85,8 +87,8 @@ class LifeboatOperator(BaseOperator):
         flags = call.through_rest if through_rest else call.argv
         if self.command == 'backup' and through_rest and not is_true(conf.get('dry_run')):
             secrets = self._hidden_secrets(flags, env, token)
-        # What an API does not take is named, and the rest is done: that is no failure of the restore.
-        partly = (DIFFERENCE,) if self.command == 'restore' and through_rest else ()
+        # What an API does not take, or delete, is named, and the rest is done: that is no failure of the run.
+        partly = (DIFFERENCE,) if self.command in PARTLY and through_rest else ()
         summary = self._engine(flags, env, secrets, token, context, partly)
         self.log.info('Done: lifeboat %s%s', self.command, _named(summary))
         return xcom_of(summary)
@@ -118,7 +120,7 @@ class LifeboatOperator(BaseOperator):
         if summary is not None and reported is not None:
             metrics.publish_summary(reported, self._metrics_namespace, self.command, summary)
         if summary is not None and exit_code in accepted:
-            self.log.warning('Done, but not all of it: see restored in the XCom of this task.')
+            self.log.warning('Done, but not all of it: see %s in the XCom of this task.', PARTLY[self.command])
         elif exit_code != 0 or summary is None:
             # A state machine was told of the end of the first try: a second one would report to nobody.
             raise error_of(self.command, exit_code, summary, token is None, '\n'.join(self._process.stderr))

@@ -64,6 +64,20 @@ export async function ifNamed<T>(opening: Promise<T>): Promise<T | undefined> {
   }
 }
 
+/** As withEngine; the storage is an extra, and may be unnamed. */
+export async function withEngineIfStored<T>(
+  input: CommandInput,
+  work: (ctx: EngineContext, hasStorage: boolean) => Promise<T>,
+): Promise<T> {
+  const storage = await ifNamed(openNamedStorage(input));
+  if (storage === undefined) return work(withoutStorage(input), false);
+  try {
+    return await work(contextOf(input, storage), true);
+  } finally {
+    await storage.close?.();
+  }
+}
+
 /** The context of a command that stores nothing; whatever asks for the storage all the same is a bug. */
 export function withoutStorage(input: CommandInput): EngineContext {
   const none = (): never => {

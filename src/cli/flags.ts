@@ -33,7 +33,7 @@ export const GLOBAL_FLAGS: Readonly<Record<GlobalGroup, readonly Flag[]>> = {
       kind: 'text',
       group: ENVIRONMENT,
       describe:
-        'Metadata database: postgresql://USER@HOST:PORT/DB; else LIFEBOAT_AIRFLOW, else Airflow’s own configuration variables. Of lifeboat backup, restore and rest also the REST API: https://HOST, or mwaa://NAME?region=REGION',
+        'Metadata database: postgresql://USER@HOST:PORT/DB; else LIFEBOAT_AIRFLOW, else Airflow’s own configuration variables. Of lifeboat backup, restore, activate, cleanup and rest also the REST API: https://HOST, or mwaa://NAME?region=REGION',
     },
     {
       name: 'schema',

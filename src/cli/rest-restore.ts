@@ -26,8 +26,11 @@ export async function restoreIntoRest(input: CommandInput): Promise<Outcome> {
   const { args } = input;
   const stray = OF_DATABASES.filter((name) => args.given(name));
   if (stray.length > 0) {
+    const cleans = stray.includes('clean');
     throw new LifeboatError('usage', `--${stray.join(' and --')} is for restores into a database.`, {
-      next: 'Leave it out: docs/rest.md says what the REST API lets in.',
+      next: cleans
+        ? 'Leave it out, and run lifeboat cleanup first: through the REST API nothing is done in one step.'
+        : 'Leave it out: docs/rest.md says what the REST API lets in.',
     });
   }
   const settings = await settingsOf(input);

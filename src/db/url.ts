@@ -101,7 +101,7 @@ function refuseOtherSchemes(scheme: string): void {
   if (dialect === 'http' || dialect === 'https' || dialect === 'mwaa') {
     throw usage(
       `${dialect}:// names Airflow's REST API, and this command works on the metadata database alone.`,
-      `Give the database, such as ${EXAMPLE}; through the API go lifeboat backup and lifeboat rest.`,
+      `Give the database, such as ${EXAMPLE}; through the API go lifeboat backup, restore, activate, cleanup, diff, verify and rest.`,
     );
   }
   const known = ['mysql', 'mariadb', 'sqlite', 'mssql', 'oracle'].includes(dialect ?? '');

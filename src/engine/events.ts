@@ -3,6 +3,7 @@ import type {
   CleanupPlan,
   PrunePlan,
   RestBackupPlan,
+  RestCleanupPlan,
   RestorePlan,
   RestRestorePlan,
 } from './plans.ts';
@@ -16,7 +17,14 @@ export type LifeboatEvent =
   | { readonly event: 'phase'; readonly phase: Phase; readonly message: string }
   | {
       readonly event: 'plan';
-      readonly plan: BackupPlan | RestBackupPlan | RestorePlan | RestRestorePlan | CleanupPlan | PrunePlan;
+      readonly plan:
+        | BackupPlan
+        | RestBackupPlan
+        | RestorePlan
+        | RestRestorePlan
+        | CleanupPlan
+        | RestCleanupPlan
+        | PrunePlan;
     }
   | {
       /** Running totals of the phase; sent at most a few times a second. */

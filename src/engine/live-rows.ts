@@ -3,7 +3,7 @@ import { quoteIdent, quoteLiteral, quoteTable } from '../db/introspect.ts';
 import type { ResolvedTable } from '../versions/registry.ts';
 import type { CarryingTask, RunName } from './api.ts';
 import type { DetectedEnvironment } from './detect.ts';
-import type { Blocker, EnvironmentFacts } from './plans.ts';
+import type { Blocker } from './plans.ts';
 
 /** What a command is told of runs that must survive. */
 export interface LiveRequest {
@@ -100,7 +100,7 @@ export function missingRunBlockers({
   facts,
   missingRuns,
 }: {
-  readonly facts: EnvironmentFacts;
+  readonly facts: { readonly name: string };
   readonly missingRuns: readonly RunName[];
 }): readonly Blocker[] {
   if (missingRuns.length === 0) return [];
@@ -108,7 +108,7 @@ export function missingRunBlockers({
     {
       code: 'no-such-run',
       message: `${facts.name} has no run ${missingRuns.map(runLabel).join(', ')}, which is to be kept.`,
-      next: 'Look at the names (`airflow dags list-runs -d DAG_ID`), and at whether this is the right database.',
+      next: 'Look at the names (`airflow dags list-runs -d DAG_ID`), and at whether this is the right environment.',
     },
   ];
 }

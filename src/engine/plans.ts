@@ -271,6 +271,50 @@ export interface CleanupPlan {
   readonly warnings: readonly PlanWarning[];
 }
 
+/** Why a cleanup through the REST API leaves runs alone. */
+export type KeptBecause =
+  | 'carries' // it is the run of this very cleanup
+  | 'named' // the user keeps it
+  | 'lifeboat' // it is under way, and its DAG carries backups or restores
+  | 'schedule'; // the newest scheduled one of its DAG, from which Airflow knows where the schedule stands
+
+export interface KeptRuns {
+  readonly because: KeptBecause;
+  readonly runs: number;
+  /** DAG_ID/RUN_ID, at most 100 of them. */
+  readonly names: readonly string[];
+}
+
+/** What is deleted of one DAG. */
+export interface RestCleanupDag {
+  readonly dagId: string;
+  readonly deletes: number;
+  /** Those that stay, for whatever reason. */
+  readonly keeps: number;
+}
+
+/** A cleanup through the REST API: runs, with all that hangs on them, and queued events. */
+export interface RestCleanupPlan {
+  readonly kind: 'rest-cleanup';
+  readonly target: RestEnvironmentFacts & {
+    /** ISO time; null: none ever, or the API does not tell. */
+    readonly schedulerHeartbeat: string | null;
+  };
+  readonly deletes: number;
+  /** Of them, those that had not ended: they are ended as failed first. */
+  readonly ends: number;
+  readonly dags: readonly RestCleanupDag[];
+  readonly keeps: readonly KeptRuns[];
+  /** Events of assets (datasets) that DAGs wait with: they are deleted. */
+  readonly queuedEvents: number;
+  /** DAGs that are not paused and whose schedule begins anew, since nothing tells how far it was. */
+  readonly startsAgain: readonly string[];
+  /** What the API has no way to delete. */
+  readonly leftOut: readonly LeftOut[];
+  readonly blockers: readonly Blocker[];
+  readonly warnings: readonly PlanWarning[];
+}
+
 export interface PrunePlan {
   readonly kind: 'prune';
   readonly keep: readonly { readonly backupId: string; readonly reasons: readonly string[] }[];

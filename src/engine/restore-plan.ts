@@ -246,8 +246,8 @@ export function refuseBlocked(blockers: readonly Blocker[]): void {
 }
 
 /** Somebody was asked, and did not say yes. */
-export function notConfirmed(name: string): LifeboatError {
-  return new LifeboatError('refused', `Nothing was changed: the restore into ${name} was not confirmed.`, {
+export function notConfirmed(what: string): LifeboatError {
+  return new LifeboatError('refused', `Nothing was changed: the ${what} was not confirmed.`, {
     next: 'Look at the plan (--dry-run), then confirm it, or give --yes.',
   });
 }

@@ -48,7 +48,7 @@ export async function restore(ctx: EngineContext, request: RestoreRequest): Prom
   ctx.report({ event: 'plan', plan: preview.plan });
   refuseBlocked(preview.plan.blockers);
   if (request.dryRun) return { backupId, plan: preview.plan };
-  if (!(await request.confirm(preview.plan))) throw notConfirmed(preview.plan.target.name);
+  if (!(await request.confirm(preview.plan))) throw notConfirmed(`restore into ${preview.plan.target.name}`);
 
   const shadow = preview.plan.via === 'shadow' ? newShadow() : undefined;
   // In a shadow every part is proven as it is read, and until all are nothing has changed.

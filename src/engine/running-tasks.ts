@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { quoteTable } from '../db/introspect.ts';
-import type { Blocker, EnvironmentFacts, PlanWarning } from './plans.ts';
+import type { Blocker, PlanWarning } from './plans.ts';
 
 /** Names in a message and in its details; beyond it the list helps nobody. */
 const NAMES_SHOWN = 10;
@@ -45,7 +45,7 @@ function message(environment: string, { count, names }: RunningTasks): string {
 }
 
 interface Found {
-  readonly facts: EnvironmentFacts;
+  readonly facts: { readonly name: string };
   readonly runningTasks: RunningTasks;
 }
 

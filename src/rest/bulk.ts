@@ -2,7 +2,7 @@ import type { RestClient } from './client.ts';
 import { RestError } from './errors.ts';
 import type { Row } from './pages.ts';
 
-/** One action of v2's bulk PATCH of /variables, /connections and /pools. */
+/** One action of v2's bulk PATCH of /variables, /connections, /pools and, from 3.3 on, /dags/~/dagRuns. */
 export type BulkAction =
   | {
       readonly action: 'create';
@@ -16,7 +16,8 @@ export type BulkAction =
     }
   | {
       readonly action: 'delete';
-      readonly entities: readonly string[];
+      /** Names; runs as { dag_id, dag_run_id }. */
+      readonly entities: readonly (string | Row)[];
       readonly action_on_non_existence: 'fail' | 'skip';
     };
 

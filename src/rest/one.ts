@@ -8,8 +8,12 @@ export async function getOne(client: RestClient, path: string, exactNumbers = fa
 }
 
 /** True: it was there. */
-export async function deleteOne(client: RestClient, path: string): Promise<boolean> {
-  return (await unless404(client, { method: 'DELETE', path })) !== undefined;
+export async function deleteOne(
+  client: RestClient,
+  path: string,
+  query: RestRequest['query'] = {},
+): Promise<boolean> {
+  return (await unless404(client, { method: 'DELETE', path, query })) !== undefined;
 }
 
 async function unless404(

@@ -24,6 +24,10 @@ export interface RestDialect {
   readonly logicalDateNeeded: boolean;
   /** What 2.x calls dataset and names by URI, 3.x calls asset and names by a number. */
   readonly assets: { readonly root: string; readonly eventNames: 'uri' | 'id' };
+  /** Path that tells how its components are, and when a scheduler was last heard of. */
+  readonly health: string;
+  /** Tables that tell of what happened, and of which the API deletes nothing. */
+  readonly undeletable: readonly string[];
   /** Where a backup keeps the value of an XCom: v1 gives its text alone. */
   readonly xcomColumn: 'value' | 'value_text';
   readonly lists: Readonly<Record<CommonList, RestList>> & Readonly<Partial<Record<RestListName, RestList>>>;
@@ -48,6 +52,7 @@ type CommonList =
 export type RestListName = CommonList | 'assetAliases' | 'dagVersions' | 'backfills';
 
 export type RestFeature =
+  | 'bulkRuns'
   | 'changeDescription'
   | 'createAssetEvent'
   | 'describeVariable'
@@ -119,6 +124,8 @@ const V1: RestDialect = Object.freeze<RestDialect>({
   runNote: 'path',
   logicalDateNeeded: false,
   assets: { root: '/datasets', eventNames: 'uri' },
+  health: '/health',
+  undeletable: ['dataset_event', 'import_error', 'job', 'log', 'sla_miss'],
   xcomColumn: 'value_text',
   lists: {
     ...COMMON,
@@ -139,6 +146,7 @@ const V1: RestDialect = Object.freeze<RestDialect>({
     importErrors: list('/importErrors', 'import_errors', 'import_error_id', ['import_error_id']),
   },
   since: {
+    bulkRuns: '3.3',
     changeDescription: '2.6',
     createAssetEvent: '2.9',
     describeVariable: '2.9',
@@ -171,6 +179,8 @@ const V2: RestDialect = Object.freeze<RestDialect>({
   runNote: 'field',
   logicalDateNeeded: true,
   assets: { root: '/assets', eventNames: 'id' },
+  health: '/monitor/health',
+  undeletable: ['asset_event', 'backfill', 'import_error', 'job', 'log'],
   xcomColumn: 'value',
   lists: {
     ...COMMON,
@@ -186,6 +196,7 @@ const V2: RestDialect = Object.freeze<RestDialect>({
     importErrors: list('/importErrors', 'import_errors', 'id', ['import_error_id']),
   },
   since: {
+    bulkRuns: '3.3',
     changeDescription: '3.0',
     createAssetEvent: '3.0',
     describeVariable: '3.0',

@@ -9,7 +9,7 @@ import { startVersitygw } from '../helpers/versitygw.ts';
 import { ADMIN, apiUrl, untilApiAnswers } from './api.ts';
 import { addedBy, installBridge, runPythonTests } from './bridge.ts';
 import type { Bridge } from './bridge.ts';
-import { logsOf, readyFile, startBridged, unpause, untilSuccess } from './bridge-airflow.ts';
+import { logsOf, readyFile, startBridged, unpause, untilEnded, untilSuccess } from './bridge-airflow.ts';
 import { emptyEnvironment, query } from './environment.ts';
 import { FERNET_KEY, python } from './lab.ts';
 import type { LabHome } from './lab.ts';
@@ -23,7 +23,10 @@ import { release, step } from './step.ts';
 import { isRestOnly } from './versions.ts';
 
 const TARGET_KEY = 'dGFyZ2V0dGFyZ2V0dGFyZ2V0dGFyZ2V0dGFyZ2V0dGE=';
-const DAGS = ['backup_metadata', 'restore_metadata', 'status_metadata', 'prune_metadata', 'hello'];
+const DAGS = [
+  ...['backup', 'restore', 'status', 'cleanup', 'prune'].map((name) => `${name}_metadata`),
+  'hello',
+];
 const HELLO = fileURLToPath(new URL('dags/lifeboat_hello.py', import.meta.url));
 const SECRET = 'pässwörd of the source';
 /** Airflow masks what it holds by the names of its keys. */
@@ -37,6 +40,7 @@ describe.runIf(isRestOnly(release))(`the DAGs at work, Airflow ${release}`, () =
   let server: string;
   let emulator: Emulator;
   let source: LabHome;
+  let target: LabHome;
   let runs: Components;
   let s3: Readonly<Record<string, string>>;
   let keys: Readonly<Record<string, string>>;
@@ -177,21 +181,21 @@ describe.runIf(isRestOnly(release))(`the DAGs at work, Airflow ${release}`, () =
 
   it('the restore brings them into another Airflow, with another Fernet key, and leaves its own connection', async () => {
     await runs.kill();
-    const target = await emptyEnvironment(server, folder, release, 'rest_bridge_target');
-    const there = await startBridged(target, bridge, {
+    target = await emptyEnvironment(server, folder, release, 'rest_bridge_target');
+    runs = await startBridged(target, bridge, {
       fernetKey: TARGET_KEY,
       dagFiles: [readyFile(bridge), HELLO],
       dagIds: DAGS,
       settings: { ...s3, LIFEBOAT_SOURCE_FERNET_KEY: FERNET_KEY },
     });
-    await untilApiAnswers(target, there);
+    await untilApiAnswers(target, runs);
     await nameApi(target);
     await unpause(target, 'restore_metadata');
     const waiting = await emulator.execute(900);
     const conf = { task_token: waiting.token, heartbeat_every: '1s', dr_type: 'BACKUP_RESTORE' };
     await trigger(target, 'restore_metadata', conf);
     await step('the restore DAG', () => untilSuccess(target, 'restore_metadata'));
-    there.mustRun();
+    runs.mustRun();
     const { status, output } = await waiting.ended();
     expect(status).toBe('SUCCEEDED');
     expect(output).toMatchObject({
@@ -209,6 +213,36 @@ describe.runIf(isRestOnly(release))(`the DAGs at work, Airflow ${release}`, () =
     const paused = await query(target, `SELECT dag_id FROM dag WHERE NOT is_paused ORDER BY 1`);
     expect(paused).toEqual([{ dag_id: 'hello' }, { dag_id: 'restore_metadata' }]);
     expect(await logsOf(target)).not.toContain('pässw');
+  });
+
+  it('a restore with `clean` is refused, and says what to do', async () => {
+    await trigger(target, 'restore_metadata', { confirm: true, clean: true });
+    expect(await untilEnded(target, 'restore_metadata')).toBe('failed');
+    expect(await logsOf(target, 'restore_metadata')).toContain('run lifeboat cleanup first');
+  });
+
+  it('the cleanup deletes the runs of others, and neither its own nor what tells the schedule', async () => {
+    await untilSuccess(target, 'hello');
+    await trigger(target, 'hello', {});
+    await untilSuccess(target, 'hello');
+    await unpause(target, 'cleanup_metadata');
+    const waiting = await emulator.execute(900);
+    await trigger(target, 'cleanup_metadata', { task_token: waiting.token, heartbeat_every: '1s' });
+    await step('the cleanup DAG', () => untilSuccess(target, 'cleanup_metadata'));
+    runs.mustRun();
+    const { status, output } = await waiting.ended();
+    expect(status).toBe('SUCCEEDED');
+    expect(output).toMatchObject({
+      tasks: ['cleanup => success'],
+      lifeboat: { ok: true, command: 'cleanup', cleaned: { refused: [], begunAgainRuns: 0 } },
+    });
+    const left = await query(target, 'SELECT dag_id, run_type FROM dag_run ORDER BY 1');
+    expect(left).toEqual([
+      { dag_id: 'cleanup_metadata', run_type: 'manual' },
+      { dag_id: 'hello', run_type: 'scheduled' },
+    ]);
+    const tasks = await query(target, `SELECT state FROM task_instance WHERE dag_id = 'cleanup_metadata'`);
+    expect(tasks).toEqual([{ state: 'success' }]);
   });
 });
 

@@ -123,6 +123,33 @@ describe('list and show', () => {
     expect(summary).toMatchObject({ backupId, manifest: { backupId, formatVersion: 1 } });
   });
 
+  test('show --runs lists the newest of those that match, and counts all', async () => {
+    const all = checkedLines(await lifeboat('show latest --runs --json --limit 100000'));
+    const runs = all.lines.slice(0, -1);
+    const { total, states } = all.summary as unknown as { total: number; states: Record<string, number> };
+    expect(runs).toHaveLength(total);
+    expect(all.summary).toMatchObject({ matching: total, listed: total });
+    expect(Object.values(states).reduce((sum, one) => sum + one, 0)).toBe(total);
+    const dates = runs.map(({ logicalDate }) => Date.parse(String(logicalDate)));
+    expect(dates).toEqual(dates.toSorted((a, b) => b - a));
+    const failed = checkedLines(
+      await lifeboat('show latest --runs --state failed --dags lab_* --limit 1 --json'),
+    );
+    expect(failed.lines[0]).toMatchObject({
+      event: 'run',
+      state: 'failed',
+      runType: expect.any(String) as string,
+    });
+    expect(failed.summary).toMatchObject({ total, listed: 1, states: { failed: failed.summary.matching } });
+    const { stdout } = await lifeboat('show latest --runs --exclude-dags lab_* --since 1s');
+    expect(stdout).toMatch(/^DAG +Run +State +Type|^0 of [\d,]+ runs in /);
+  });
+
+  test('what chooses among runs needs --runs', async () => {
+    const { code, stderr } = await lifeboat('show latest --state failed');
+    expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining('--runs') as string });
+  });
+
   test.each(['show 19990101T000000000Z-000000', 'verify 1999', 'activate 1999', 'restore 1999 --yes'])(
     '%s: no such backup is 10',
     async (words) => {

@@ -40,7 +40,7 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'dry-run',
   ],
   list: [],
-  show: [],
+  show: ['runs', 'dags', 'exclude-dags', 'state', 'since', 'limit'],
   verify: ['identity-file'],
   diff: ['tables', 'identity-file'],
   drill: [

@@ -108,7 +108,7 @@ export async function startFakeAirflowApi(options: FakeApiOptions): Promise<Fake
     if (!mayAsk(call.headers)) return refusal(401, 'Unauthorized');
     if (path === '/version') return { status: 200, body: { version, git_version: null } };
     return (
-      route({ v1, minor, rows, pageCap }, { ...call, path }) ??
+      route({ version, v1, minor, rows, pageCap }, { ...call, path }) ??
       refusal(404, `no route for ${call.method} ${path}`)
     );
   };

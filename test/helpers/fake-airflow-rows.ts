@@ -1,3 +1,4 @@
+import { cleanupRoute } from './fake-airflow-cleanup.ts';
 import { type FakeHistory, historyRoute, makeTasks } from './fake-airflow-history.ts';
 
 /** The metadata that a fake Airflow's API shows: plain rows in the order of their ids. */
@@ -26,6 +27,8 @@ export interface FakeAnswer {
 }
 
 export interface Api {
+  /** Such as 3.0.6. */
+  readonly version: string;
   readonly v1: boolean;
   /** Of 2.x; of 3.x a number without end. */
   readonly minor: number;
@@ -45,6 +48,8 @@ export function route(api: Api, request: FakeRequest): FakeAnswer | undefined {
   const [root = '', id, kind, runId, action] = parts;
   // Of 2.x only keys of variables are paths.
   if (api.v1 && path.includes('%2F') && root !== 'variables') return refusal(404, 'Not Found');
+  const cleaned = cleanupRoute(api, request, parts);
+  if (cleaned !== undefined) return cleaned;
   const told = historyRoute(api, request, parts);
   if (told !== undefined) return told;
   if (root in NAMED && parts.length <= 2) return named(api, request, root as keyof typeof NAMED, id);
@@ -254,16 +259,13 @@ function oneRun(
   runId: string,
   action?: string,
 ): FakeAnswer | undefined {
-  const at = rows.dag_runs.findIndex((row) => row.dag_id === dagId && row.dag_run_id === runId);
-  const run = rows.dag_runs[at];
+  const run = rows.dag_runs.find((row) => row.dag_id === dagId && row.dag_run_id === runId);
   if (run === undefined) return refusal(404, `The DagRun ${runId} was not found`);
   if (action === 'clear' && method === 'POST') {
     if ((body as Body).dry_run !== true) run.state = 'queued';
     return { status: 200, body: run };
   }
   if (action === 'setNote' ? !(v1 && method === 'PATCH') : action !== undefined) return undefined;
-  if (method === 'DELETE') rows.dag_runs.splice(at, 1);
-  if (method === 'DELETE') return { status: 204 };
   if (method === 'PATCH') {
     if (v1 && action === undefined && 'note' in (body as Body)) return refusal(400, 'unknown field: note');
     Object.assign(run, body);

@@ -5,8 +5,8 @@ from airflow_lifeboat.compat import HAS_DATABASE
 
 backup = backup_dag()
 restore = restore_dag()
-# These two are about the database, which tasks of Airflow 3 have no way to.
+# It is about the database, which tasks of Airflow 3 have no way to.
 drill = drill_dag() if HAS_DATABASE else None
 status = status_dag()
-cleanup = cleanup_dag() if HAS_DATABASE else None
+cleanup = cleanup_dag()
 prune = prune_dag(keep={'daily': 7, 'weekly': 4, 'monthly': 12})

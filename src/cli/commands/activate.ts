@@ -1,10 +1,9 @@
-import type { ActivateResult } from '../../engine/api.ts';
 import type { Command, CommandInput, Outcome } from '../command.ts';
+import { LifeboatError } from '../../errors.ts';
 import { openEnvironment, withEngine } from '../context.ts';
 import { DRY_RUN, YES } from '../flags.ts';
-import type { Style } from '../text/style.ts';
-import { labelled, names, wrap } from '../text/table.ts';
-import { count } from '../text/units.ts';
+import { namesRest } from '../rest.ts';
+import { activateText } from '../text/activate.ts';
 
 export const activateCommand: Command = {
   name: 'activate',
@@ -18,6 +17,15 @@ export const activateCommand: Command = {
       group: 'Activate:',
       describe: "Only DAGs whose id matches this shell pattern, such as 'etl_*'",
     },
+    {
+      name: 'catchup',
+      kind: 'text',
+      group: 'Activate:',
+      choices: ['hold', 'start'],
+      fallback: 'hold',
+      describe:
+        'Through the REST API: DAGs whose catchup would start runs of the past at once stay paused, or are let go',
+    },
     DRY_RUN,
     // It deletes nothing and asks nothing; scripts pass --yes to every command that writes.
     { ...YES, hidden: true },
@@ -25,6 +33,7 @@ export const activateCommand: Command = {
   examples: [
     ["$0 activate latest --dags 'billing_*'", 'A first wave'],
     ['$0 activate latest', 'All of them'],
+    ['$0 activate latest --airflow mwaa://dr?region=eu-west-1 --dry-run', 'Through a REST API'],
   ],
   run,
 };
@@ -32,6 +41,15 @@ export const activateCommand: Command = {
 async function run(input: CommandInput): Promise<Outcome> {
   const { args } = input;
   const dryRun = args.switch('dry-run');
+  if (await namesRest(input)) {
+    const { activateRest } = await import('../rest-activate.ts');
+    return activateRest(input);
+  }
+  if (args.given('catchup')) {
+    throw new LifeboatError('usage', '--catchup is for an activation through a REST API.', {
+      next: 'Leave it out: with the history in its database, Airflow knows how far each schedule is.',
+    });
+  }
   const { environment } = await openEnvironment(input);
   const dags = args.text('dags');
   const request = { environment, backup: args.backup, dryRun, ...(dags === undefined ? {} : { dags }) };
@@ -42,24 +60,4 @@ async function run(input: CommandInput): Promise<Outcome> {
     result: { ...result, dryRun },
     text: (style) => activateText(result, environment.name, dryRun, style),
   };
-}
-
-function activateText(result: ActivateResult, target: string, dryRun: boolean, style: Style): string {
-  const would = dryRun ? 'Would unpause' : 'Unpaused';
-  const lines = [
-    `${style.bold(result.backupId)} → ${target}`,
-    wrap(listed(would, result.unpaused), style.width, '  '),
-    wrap(listed(dryRun ? 'Would pause' : 'Paused', result.paused), style.width, '  '),
-    `Already as in the backup: ${count(result.unchanged)}`,
-    result.carrying.length === 0 ? '' : listed('Lifeboat’s own, left alone', result.carrying),
-    result.missing.length === 0
-      ? ''
-      : labelled(style.yellow, '!', listed('Not in the target', result.missing), style),
-    dryRun ? style.dim('Dry run: nothing was changed.') : '',
-  ];
-  return lines.filter((line) => line !== '').join('\n');
-}
-
-function listed(what: string, ids: readonly string[]): string {
-  return ids.length === 0 ? `${what}: none` : `${what} (${count(ids.length)}): ${names(ids)}`;
 }

@@ -6,17 +6,20 @@ import type {
   PlanWarning,
   PrunePlan,
   RestBackupPlan,
+  RestCleanupPlan,
   RestorePlan,
   RestRestorePlan,
   TimeLimit,
 } from '../../engine/plans.ts';
 import { restBackupSections } from './rest.ts';
+import { restCleanupSections } from './rest-cleanup.ts';
 import { restRestoreSections } from './rest-restore.ts';
 import { facts, labelled, names, table, wrap } from './table.ts';
 import type { Style } from './style.ts';
 import { age, bytes, count, counted, time } from './units.ts';
 
-export type AnyPlan = BackupPlan | RestBackupPlan | RestorePlan | RestRestorePlan | CleanupPlan | PrunePlan;
+export type AnyPlan =
+  BackupPlan | RestBackupPlan | RestorePlan | RestRestorePlan | CleanupPlan | RestCleanupPlan | PrunePlan;
 
 /** A plan for people: first which database it is about, then what will happen to each table, then what is in the way. */
 export function planText(plan: AnyPlan, style: Style): string {
@@ -30,6 +33,12 @@ export function planText(plan: AnyPlan, style: Style): string {
     case 'rest-restore':
       return sections([
         ...restRestoreSections(plan, style),
+        warningLines(plan.warnings, style),
+        blockerLines(plan.blockers, style),
+      ]);
+    case 'rest-cleanup':
+      return sections([
+        ...restCleanupSections(plan, style),
         warningLines(plan.warnings, style),
         blockerLines(plan.blockers, style),
       ]);

@@ -74,7 +74,7 @@ function dagsFacts(dags: RestRestorePlan['dags']): string {
   ]);
 }
 
-function heldText(held: readonly HeldDag[]): string {
+export function heldText(held: readonly HeldDag[]): string {
   const list = held.map(
     ({ dagId, runs }) => `${dagId} (${runs === null ? 'an unknown number of' : count(runs)} runs)`,
   );
@@ -148,7 +148,7 @@ function attention({ dags, leftOut }: RestRestorePlan, restored: Restored, style
 function nextSteps({ dags, backupId, pauseState }: RestRestorePlan, style: Style): string {
   const next =
     pauseState === 'paused'
-      ? `let the DAGs go with lifeboat restore ${backupId} --pause-state backup: what is there already stays as it is.`
+      ? `let the DAGs go with lifeboat activate ${backupId}, all of them or in waves with --dags.`
       : (dags?.held.length ?? 0) > 0
         ? `give the held DAGs a later start_date or catchup=False, or let them run with --catchup start.`
         : 'run it again at any time: what is there already stays as it is.';

@@ -52,8 +52,7 @@ export async function openBackupReader(
   return {
     async *records(table) {
       const stored = storedTable(manifest, table);
-      if (stored === undefined) return;
-      for await (const row of readRows(ctx, stored, () => undefined)) yield byColumn(stored, row);
+      if (stored !== undefined) yield* recordsOf(ctx, stored);
     },
     async settings(table) {
       const source = storedTable(manifest, table);
@@ -64,6 +63,14 @@ export async function openBackupReader(
     },
     wrongKeys: () => (readable === 0 ? secrets.unreadable() : []),
   };
+}
+
+/** Rows of a table, one after the other, without secrets of their own. */
+export async function* recordsOf(
+  ctx: EngineContext,
+  stored: ManifestTable,
+): AsyncGenerator<StoredRecord, void, undefined> {
+  for await (const row of readRows(ctx, stored, () => undefined)) yield byColumn(stored, row);
 }
 
 function mayHoldSecrets(table: string, record: StoredRecord): boolean {

@@ -1,4 +1,3 @@
-import { createDags } from '../../rest/dags.ts';
 import type { EngineContext } from '../api.ts';
 import { resolveBackup } from '../catalog.ts';
 import type { Manifest } from '../manifest.ts';
@@ -14,14 +13,13 @@ import type {
 } from './api.ts';
 import { stepName } from './journal.ts';
 import { whileLocked } from './lock.ts';
+import { setPauseStates } from './pause-states.ts';
 import { type PlannedRestRestore, planRestRestore } from './plan.ts';
 import type { PlannedSettings } from './plan-settings.ts';
-import { notWaitingFor500, unlessRefused } from './refusal.ts';
 import { restoreQueued } from './restore-queued.ts';
 import { restoreRuns, type RunsWork } from './restore-runs.ts';
 import { writeSettings } from './write-settings.ts';
 
-type Restored = NonNullable<RestRestoreResult['restored']>;
 type Refusals = Refusal[];
 
 /**
@@ -63,7 +61,7 @@ async function restoreChecked(
   ctx.report({ event: 'plan', plan });
   refuseBlocked(plan.blockers);
   if (request.dryRun) return { backupId, plan, requests: client.requests() };
-  if (!(await request.confirm(plan))) throw notConfirmed(client.name);
+  if (!(await request.confirm(plan))) throw notConfirmed(`restore into ${client.name}`);
 
   const refused: Refusals = [];
   const written = await writeAll(ctx, request, settings, refused);
@@ -77,8 +75,10 @@ async function restoreChecked(
     refused,
   };
   const runs = await makeRuns(work, planned);
-  const states = await setPauseStates(ctx, request, finalStates(planned), refused);
-  await planned.journal.forget(states.done.map((dagId) => stepName('dag', dagId)));
+  const final = finalStates(planned);
+  const states = await setPauseStates(ctx, client, final, refused);
+  const settled = [...states.paused, ...states.unpaused, ...final.stay];
+  await planned.journal.forget(settled.map((dagId) => stepName('dag', dagId)));
   const events = await restoreQueued(work, planned.queued);
   const seconds = (ctx.now().getTime() - started) / 1000;
   return {
@@ -153,31 +153,4 @@ function finalStates({ dags, before, journal }: PlannedRestRestore): FinalStates
   const back = touched.filter((dagId) => !known.has(dagId) && before.get(dagId)?.paused === false);
   const stay = touched.filter((dagId) => ![...back, ...pause, ...unpause].includes(dagId));
   return { pause, unpause: [...unpause, ...back], stay };
-}
-
-/** Pausing first: what must not run any more does not start while others are let go. */
-async function setPauseStates(
-  ctx: EngineContext,
-  { client }: RestRestoreRequest,
-  { pause, unpause, stay }: FinalStates,
-  refused: Refusals,
-): Promise<Pick<Restored, 'paused' | 'unpaused'> & { readonly done: readonly string[] }> {
-  const dags = createDags(notWaitingFor500(client));
-  if (pause.length + unpause.length > 0) {
-    ctx.report({ event: 'phase', phase: 'finish', message: 'Setting the pause states of DAGs' });
-  }
-  const set = async (dagIds: readonly string[], paused: boolean): Promise<readonly string[]> => {
-    const done: string[] = [];
-    for (const dagId of dagIds) {
-      ctx.signal.throwIfAborted();
-      await unlessRefused(refused, { table: 'dag', name: dagId }, async () => {
-        await dags.setPaused(dagId, paused);
-        done.push(dagId);
-      });
-    }
-    return done;
-  };
-  const paused = await set(pause, true);
-  const unpaused = await set(unpause, false);
-  return { paused, unpaused, done: [...paused, ...unpaused, ...stay] };
 }

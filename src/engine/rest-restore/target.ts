@@ -44,14 +44,14 @@ export async function readTarget(client: RestClient): Promise<RestTarget> {
 }
 
 /** Without its file nothing of it can be run or paused for long. */
-function isParsed({ is_stale: stale, is_active: active }: Row): boolean {
+export function isParsed({ is_stale: stale, is_active: active }: Row): boolean {
   return stale !== true && active !== false;
 }
 
 /** Tag of DAGs that carry backups and restores. */
 const CARRIER_TAG = 'lifeboat';
 
-function toDag(row: Row): TargetDag {
+export function toDag(row: Row): TargetDag {
   const tags = Array.isArray(row.tags) ? (row.tags as readonly Row[]) : [];
   return {
     dagId: String(row.dag_id),

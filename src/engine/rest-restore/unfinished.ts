@@ -1,3 +1,4 @@
+import { isoDate } from '../list-runs.ts';
 import { type Manifest, storedTable } from '../manifest.ts';
 import type { BackupReader, StoredRecord } from './records.ts';
 import { storedJson } from './stored-json.ts';
@@ -104,16 +105,16 @@ function typeOf(manifest: Manifest, table: string, column: string): string {
 }
 
 function toRun(run: StoredRecord, confType: string): Omit<UnfinishedRun, 'note' | 'tasks' | 'xcoms'> {
-  const [start, end] = [isoOf(run.data_interval_start), isoOf(run.data_interval_end)];
+  const [start, end] = [isoDate(run.data_interval_start), isoDate(run.data_interval_end)];
   // v1 gives it as JSON; the column of that name is a pickle.
   const [conf, type] = run.conf_json === undefined ? [run.conf ?? null, confType] : [run.conf_json, 'json'];
   return {
     dagId: run.dag_id ?? '',
     runId: run.run_id ?? '',
     state: run.state ?? 'queued',
-    logicalDate: isoOf(run.logical_date === undefined ? run.execution_date : run.logical_date),
+    logicalDate: isoDate(run.logical_date === undefined ? run.execution_date : run.logical_date),
     interval: start === null || end === null ? null : [start, end],
-    runAfter: isoOf(run.run_after),
+    runAfter: isoDate(run.run_after),
     conf: conf === null ? {} : nullAsNone(storedJson(conf, type)?.value),
     partitionKey: run.partition_key ?? null,
   };
@@ -124,7 +125,7 @@ function toTask(task: StoredRecord): StoredTask {
     taskId: task.task_id ?? '',
     mapIndex: Number(task.map_index ?? -1),
     state: task.state ?? null,
-    startDate: isoOf(task.start_date),
+    startDate: isoDate(task.start_date),
   };
 }
 
@@ -147,10 +148,4 @@ function lostValues({ leftOut }: Manifest): ReadonlySet<string> {
   return new Set(
     leftOut.filter(({ table, columns }) => table === 'xcom' && columns).flatMap(({ names }) => names ?? []),
   );
-}
-
-/** `2026-11-21 20:49:39.69817+00`, as COPY writes it. */
-function isoOf(text: string | null | undefined): string | null {
-  if (text === null || text === undefined) return null;
-  return text.replace(' ', 'T').replace(/\+00$/, '+00:00');
 }

@@ -4,7 +4,16 @@ import { restPath } from '../../rest/path.ts';
 import { sendUnlessBroken } from '../../rest/unless-broken.ts';
 import type { RestListName } from '../../versions/rest.ts';
 import type { RestTable } from '../../versions/rest-tables.ts';
-import { FAILS, listOf, noWayTo, together, writeRecords, type Reading } from './reading.ts';
+import {
+  consumersOf,
+  FAILS,
+  isAwaited,
+  listOf,
+  noWayTo,
+  together,
+  writeRecords,
+  type Reading,
+} from './reading.ts';
 import { LOST_FIELD, type LostFields } from './tables.ts';
 
 /** Tables that tell of what happened, and that not every role may read. */
@@ -30,8 +39,7 @@ export async function readLists(reading: Reading): Promise<SeenInLists> {
         await writeRecords(table, records);
         if (read.list !== 'assets') continue;
         for (const row of rows) {
-          // 3.0 calls them consuming_dags.
-          if (isFilled(row.scheduled_dags ?? row.consuming_dags)) awaitedAssets.push(String(row.id));
+          if (isAwaited(row)) awaitedAssets.push(String(row.id));
           for (const dag of consumersOf(row)) waitingDags.add(dag);
         }
       }
@@ -117,17 +125,5 @@ export async function withDetails(
       if (isRestError(thrown, 404)) return lost('it was deleted while it was read');
       throw thrown;
     }
-  });
-}
-
-function isFilled(value: unknown): boolean {
-  return Array.isArray(value) && value.length > 0;
-}
-
-function consumersOf({ consuming_dags: dags }: Row): readonly string[] {
-  if (!Array.isArray(dags)) return [];
-  return dags.flatMap((dag: unknown) => {
-    const id: unknown = typeof dag === 'object' && dag !== null ? Reflect.get(dag, 'dag_id') : undefined;
-    return typeof id === 'string' ? [id] : [];
   });
 }

@@ -93,3 +93,19 @@ export async function together<Item, Result>(
   await Promise.all(Array.from({ length: Math.min(TOGETHER, items.length) }, hand));
   return results;
 }
+
+/** An asset that DAGs wait for. */
+export function isAwaited(asset: Row): boolean {
+  // 3.0 calls them consuming_dags.
+  const dags = asset.scheduled_dags ?? asset.consuming_dags;
+  return Array.isArray(dags) && dags.length > 0;
+}
+
+/** DAGs that wait for a dataset. */
+export function consumersOf({ consuming_dags: dags }: Row): readonly string[] {
+  if (!Array.isArray(dags)) return [];
+  return dags.flatMap((dag: unknown) => {
+    const id: unknown = typeof dag === 'object' && dag !== null ? Reflect.get(dag, 'dag_id') : undefined;
+    return typeof id === 'string' ? [id] : [];
+  });
+}
