@@ -13,11 +13,16 @@ const SECTIONS: Readonly<Record<string, (dump: Dump) => Things>> = {
   'pause state': ({ semantic }) =>
     byName(semantic.dag, ({ dag_id: id, is_paused }) => [String(id), { is_paused }]),
   'unfinished run': unfinishedRuns,
-  'asset in a queue': ({ semantic }) =>
-    byName(semantic.asset_dag_run_queue, ({ asset_id: asset, target_dag_id: dag }) => [
+  'asset in a queue': ({ semantic }) => ({
+    ...byName(semantic.asset_dag_run_queue, ({ asset_id: asset, target_dag_id: dag }) => [
       `${canonical(asset)} for ${String(dag)}`,
       {},
     ]),
+    ...byName(semantic.dataset_dag_run_queue, ({ dataset_id: dataset, target_dag_id: dag }) => [
+      `${canonical(dataset)} for ${String(dag)}`,
+      {},
+    ]),
+  }),
 };
 
 function byName(rows: readonly Row[] | undefined, name: (row: Row) => [string, Row]): Things {

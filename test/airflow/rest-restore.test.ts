@@ -15,7 +15,7 @@ import { lifeboat, lifeboatJson } from './lifeboat.ts';
 import type { Summary } from './lifeboat.ts';
 import { killAllAirflows } from './processes.ts';
 import { compareCarried } from './rest-carried.ts';
-import { addUnfinished, LATEST } from './rest-source.ts';
+import { addUnfinished, BEHIND, LATEST } from './rest-source.ts';
 import { emptyTarget } from './rest-target.ts';
 import { endAll } from './run.ts';
 import { release, step } from './step.ts';
@@ -23,9 +23,6 @@ import { until } from './until.ts';
 import { isRestOnly } from './versions.ts';
 
 const RUN = `dag_id = 'lab_inflight' AND run_id = 'lab_inflight_1'`;
-/** Waits behind it, and has tasks that had ended and left no XCom. */
-const NEXT_RUN = `dag_id = 'lab_inflight' AND run_id = 'lab_inflight_2'`;
-const isV1 = release.startsWith('2.');
 const CATCHUP = 'lab_catchup';
 
 /** The API server of a 3.x hides nothing then; v1 never gives a password. */
@@ -56,15 +53,6 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
     source = await loadedEnvironment(server.url, folder, release, 'source', 'data', {
       settings: SHOW_SECRETS,
     });
-    for (const [state, task] of [
-      ['success', 'done'],
-      ['skipped', 'up_for_retry'],
-    ]) {
-      await query(
-        source,
-        `UPDATE task_instance SET state = '${state}' WHERE ${NEXT_RUN} AND task_id = '${task}'`,
-      );
-    }
     const from = await startApi(source);
     await addUnfinished(source, from.url, from.env);
     await lifeboat(['backup', '--airflow', from.url, ...storage], {
@@ -127,14 +115,6 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
     if (tasks.length === 0) expect(again).toContain('lab_inflight/lab_inflight_1/done');
     else expect(tasks).toEqual([{ task_id: 'done' }]);
     expect(Number(release.split('.')[1]) >= 3 && release.startsWith('3.')).toBe(tasks.length > 0);
-    const next = await query(
-      target,
-      `SELECT task_id, state FROM task_instance WHERE ${NEXT_RUN} AND state IS NOT NULL ORDER BY 1`,
-    );
-    const skipped = { task_id: 'up_for_retry', state: 'skipped' };
-    // Before 2.10 skipped cannot be set.
-    const settable = !/^2\.[5-9]\./.test(release);
-    expect(next).toEqual([{ task_id: 'done', state: 'success' }, ...(settable ? [skipped] : [])]);
   });
 
   it('leaves DAGs paused whose catchup would start runs of the past', async () => {
@@ -173,20 +153,15 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
     await letGo(target);
     // Beside the API, which answers by now: a task of Airflow 3 that finds none fails.
     api.add('scheduler', 'scheduler', '--skip-serve-logs');
-    const quiet = isV1 && !release.startsWith('2.5.') ? ['--skip-serve-logs'] : [];
+    // Those of two releases that are tested side by side would want the same port.
+    const quiet = isRestOnly(release) || release.startsWith('2.5.') ? [] : ['--skip-serve-logs'];
     api.add('triggerer', 'triggerer', ...quiet);
-    if (!isV1) api.add('dag-processor', 'dag-processor');
+    if (isRestOnly(release)) api.add('dag-processor', 'dag-processor');
     await until('the runs have ended', async () => {
       api.mustRun();
-      const runs = await query(
-        target,
-        `SELECT run_id, state FROM dag_run WHERE dag_id = 'lab_inflight' AND state <> 'success'`,
-      );
-      const left = await query(
-        target,
-        `SELECT run_id, task_id, state FROM task_instance
-          WHERE dag_id = 'lab_inflight' AND state IS DISTINCT FROM 'success'`,
-      );
+      const where = `dag_id = 'lab_inflight' AND state IS DISTINCT FROM 'success'`;
+      const runs = await query(target, `SELECT run_id, state FROM dag_run WHERE ${where}`);
+      const left = await query(target, `SELECT run_id, task_id, state FROM task_instance WHERE ${where}`);
       return runs.length === 0 ? [] : [JSON.stringify([...runs, ...left])];
     });
     const [done] = await query(
@@ -194,14 +169,14 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
       `SELECT hostname <> '' AS ran FROM task_instance WHERE ${RUN} AND task_id = 'done'`,
     );
     const again = JSON.stringify(plan().runs.tasksAgain);
-    expect(done).toEqual({ ran: again.includes('/done') });
+    expect(done).toEqual({ ran: again.includes('lab_inflight_1/done') });
     const ran = await query(
       target,
-      `SELECT task_id FROM task_instance WHERE ${NEXT_RUN} AND hostname <> '' AND task_id IN ('done', 'up_for_retry')`,
+      `SELECT task_id FROM task_instance WHERE ${BEHIND} AND hostname <> '' AND task_id IN ('done', 'up_for_retry')`,
     );
-    expect(ran.map(({ task_id: id }) => id)).toEqual(
-      again.includes('lab_inflight_2/up_for_retry') ? ['up_for_retry'] : [],
-    );
+    // Before 2.10 skipped cannot be set.
+    expect(ran.map((row) => row.task_id)).toEqual(/^2\.[5-9]\./.test(release) ? ['up_for_retry'] : []);
+    expect(again.includes('lab_inflight_2/up_for_retry')).toBe(ran.length > 0);
   });
 
   const runsOf = (dagId: string): ReturnType<typeof query> =>
@@ -237,5 +212,5 @@ const LEAST: Readonly<Record<string, number>> = {
   pool: 4,
   'pause state': 15,
   'unfinished run': 6,
-  'asset in a queue': 1,
+  'asset in a queue': /^2\.[5-8]\./.test(release) ? 0 : 1,
 };

@@ -18,7 +18,10 @@ const DATED = {
 /** Of a DAG with catchup: the last of its scheduled runs is under way. */
 const SCHEDULED = `dag_id = 'lab_catchup' AND run_id LIKE 'scheduled\\_\\_2024-01-03%'`;
 
-/** What airflow-lab's data lacks: DAGs and unfinished runs with a schedule. */
+/** Waits behind another one; here it has tasks that had ended and left no XCom. */
+export const BEHIND = `dag_id = 'lab_inflight' AND run_id = 'lab_inflight_2'`;
+
+/** What airflow-lab's data lacks: finished tasks without XComs, DAGs and unfinished runs with a schedule. */
 export async function addUnfinished(
   at: LabHome,
   url: string,
@@ -28,11 +31,19 @@ export async function addUnfinished(
   await query(
     at,
     `INSERT INTO dag SELECT (jsonb_populate_record(d, '${like}')).* FROM dag d WHERE dag_id = 'lab_catchup';
+     UPDATE task_instance SET state = 'success' WHERE ${BEHIND} AND task_id = 'done';
+     UPDATE task_instance SET state = 'skipped' WHERE ${BEHIND} AND task_id = 'up_for_retry';
      UPDATE dag_run SET state = 'running', end_date = NULL WHERE ${SCHEDULED};
      UPDATE task_instance SET state = NULL, start_date = NULL, end_date = NULL WHERE ${SCHEDULED};
      DELETE FROM xcom WHERE ${SCHEDULED}`,
   );
   const airflow = await openAirflow(url, { env });
-  await airflow.dagRuns.trigger('lab_paused', DATED);
+  const { dag_run_id, logical_date, conf, note, ...interval } = DATED;
+  await airflow.dagRuns.trigger('lab_paused', {
+    ...{ dag_run_id, logical_date, conf },
+    ...(airflow.client.offers('runInterval') ? interval : {}),
+  });
+  // 2.5 takes no note with a new run.
+  await airflow.dagRuns.patch('lab_paused', dag_run_id, { note });
   airflow.close();
 }

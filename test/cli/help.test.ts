@@ -78,8 +78,8 @@ const OWN_FLAGS: Readonly<Record<(typeof COMMANDS)[number], readonly string[]>> 
     'dry-run',
     'yes',
   ],
-  activate: ['dags', 'dry-run'],
-  cleanup: ['keep-run', 'ignore-running', ...TASK_TOKEN, 'dry-run', 'yes'],
+  activate: ['dags', 'catchup', 'dry-run'],
+  cleanup: ['catchup', 'keep-run', 'ignore-running', ...TASK_TOKEN, 'dry-run', 'yes'],
   prune: [
     'keep-last',
     'keep-within',

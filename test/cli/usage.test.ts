@@ -63,7 +63,7 @@ const MISTAKES: readonly (readonly [line: string, says: RegExp])[] = [
   ['rest', /rest needs a METHOD and a PATH/],
   ['rest GET /x', /No Airflow environment is named/],
   [
-    'activate latest --storage STORAGE --airflow https://h',
+    'drill latest --storage STORAGE --airflow https://h',
     /names Airflow's REST API[^]*metadata database alone/,
   ],
 ];
@@ -102,7 +102,7 @@ test('a password in a mistaken command line is not repeated', async () => {
     ['postgresql://airflow:hush@db/airflow'],
     ['backup', 'postgresql://airflow:hush@db/airflow'],
     ['backup', '--airflow', 'postgresql://airflow:hush@db:port/airflow', '--storage', storage],
-    ['activate', 'latest', '--airflow', 'https://airflow:hush@h', '--storage', storage],
+    ['drill', 'latest', '--airflow', 'https://airflow:hush@h', '--storage', storage],
     ['backup', '--airflow=mysql://airflow:hush@db/airflow', '--storage', storage],
   ]) {
     const { code, stdout, stderr } = await cli(words);

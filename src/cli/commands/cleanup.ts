@@ -14,7 +14,7 @@ export const cleanupCommand: Command = {
   name: 'cleanup',
   summary: 'Delete the history of an environment, as restore --clean does',
   details:
-    'Deletes runs, task instances, XComs and the rest of the history in one transaction. Variables, connections, pools, DAG rows, log templates, users and roles, Celery’s tables and datasets stay, and so do live rows. Prints the plan first and asks for the name of the database, unless --yes. With --airflow https://… or mwaa://… it deletes through the REST API what that lets be deleted: runs with all that hangs on them, and queued events of assets, step by step; docs/rest.md says how, and the same command goes on after an interruption.',
+    'Deletes runs, task instances, XComs and the rest of the history in one transaction. Variables, connections, pools, DAG rows, log templates, users and roles, Celery’s tables and datasets stay, and so do live rows. Prints the plan first and asks for the name of the database, unless --yes. With --airflow https://… or mwaa://… it deletes through the REST API what that lets be deleted: runs with all that hangs on them, and queued events of assets, step by step; docs/rest.md says how, and the same command goes on after an interruption. With --storage or LIFEBOAT_STORAGE it takes the lock of a restore there.',
   uses: ['environment'],
   flags: [
     {

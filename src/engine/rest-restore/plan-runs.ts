@@ -83,12 +83,7 @@ function planOne(run: UnfinishedRun, client: RestClient): PlannedRun {
   const xcomsOf = ({ taskId, mapIndex }: StoredTask): readonly PlannedXcom[] =>
     run.xcoms
       .filter((xcom) => xcom.taskId === taskId && (xcom.mapIndex ?? mapIndex) === mapIndex)
-      .map((xcom) => ({
-        ...xcom,
-        mapIndex,
-        // Of one mapped task or of another: nobody knows.
-        ...(xcom.mapIndex === null && mapIndex >= 0 ? { value: undefined } : {}),
-      }));
+      .map((xcom) => ({ ...xcom, mapIndex }));
   const isWhole = (task: StoredTask): boolean =>
     settable.includes(task.state ?? '') &&
     xcomsOf(task).every(({ value, key, taskId }) => {
