@@ -132,6 +132,20 @@ describe('--history mark', () => {
     expect(again.restored?.history).toMatchObject({ made: 0, before: 252 });
   });
 
+  test('after a cleanup of the target they are made once more', async () => {
+    const ctx = await world.backedUp('3.2.1', finished(150));
+    const { fake, client } = await world.start('3.2.1', TARGET());
+    await world.restore(ctx, client, { history: 'mark' });
+    const states = statesOf(fake);
+    fake.rows.dag_runs.length = 0;
+    fake.rows.history.task_instances.length = 0;
+    const again = await world.restore(ctx, client, { history: 'mark' });
+    expect(again.plan.history).toMatchObject({ marks: 152, before: 0 });
+    expect(again.restored?.history).toMatchObject({ made: 152, notMarked: [] });
+    expect(statesOf(fake)).toEqual(states);
+    expect(fake.rows.dags[0]).toMatchObject({ is_paused: false });
+  });
+
   test('of chosen DAGs, and since a time', async () => {
     const ctx = await world.backedUp('3.2.1', finished(10));
     const { client } = await world.start('3.2.1', TARGET());

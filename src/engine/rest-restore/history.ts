@@ -1,5 +1,6 @@
 import { restPath } from '../../rest/path.ts';
 import type { RestClient } from '../../rest/client.ts';
+import { createDagRuns } from '../../rest/dag-runs.ts';
 import { fits } from '../../rest/one.ts';
 import { isoDate, isSince } from '../list-runs.ts';
 import type { Manifest } from '../manifest.ts';
@@ -88,19 +89,27 @@ export async function* historySteps(
   if (runs.length > 0) yield step();
 }
 
+export interface PlannedHistory {
+  readonly wish: HistoryWish;
+  readonly plan: RestHistoryPlan;
+  readonly dagIds: readonly string[];
+  /** Steps that were done once, and whose runs somebody has deleted since. */
+  readonly gone: ReadonlySet<string>;
+}
+
 /** What will be made; nothing of the runs is kept. */
-export async function planHistory(
-  wish: HistoryWish,
-  journal: Journal,
-  gaps: Gaps,
-): Promise<{ readonly plan: RestHistoryPlan; readonly dagIds: readonly string[] }> {
+export async function planHistory(wish: HistoryWish, journal: Journal, gaps: Gaps): Promise<PlannedHistory> {
   const plan = { inBackup: 0, marks: 0, success: 0, failed: 0, renamed: 0, before: 0 };
   const dagIds = new Set<string>();
+  const gone = new Set<string>();
   const found = (): void => void (plan.inBackup += 1);
   for await (const { name, runs } of historySteps(wish, found, gaps)) {
     if (journal.get(name)?.state === 'done') {
-      plan.before += runs.length;
-      continue;
+      if (await isThere(wish.client, runs)) {
+        plan.before += runs.length;
+        continue;
+      }
+      gone.add(name);
     }
     for (const { run, runId, state } of runs) {
       plan.marks += 1;
@@ -109,5 +118,11 @@ export async function planHistory(
       dagIds.add(run.dagId);
     }
   }
-  return { plan, dagIds: [...dagIds] };
+  return { wish, plan, dagIds: [...dagIds], gone };
+}
+
+/** The first of them stands for all: a cleanup of the target deletes every one, and a request for each would be what making them costs. */
+async function isThere(client: RestClient, [first]: readonly HistoryRun[]): Promise<boolean> {
+  if (first === undefined) return true;
+  return (await createDagRuns(client).get(first.run.dagId, first.runId)) !== undefined;
 }

@@ -11,7 +11,7 @@ import type {
 import { createGaps, type Gaps } from '../rest/gaps.ts';
 import { omittedWarnings } from '../sealed/open-backup.ts';
 import type { RestRestoreRequest } from './api.ts';
-import { type HistoryWish, planHistory } from './history.ts';
+import { type PlannedHistory, planHistory } from './history.ts';
 import { type Journal, openJournal } from './journal.ts';
 import { dagChooser, planDags } from './plan-dags.ts';
 import { type PlannedRun, planRuns } from './plan-runs.ts';
@@ -149,10 +149,6 @@ async function planRunsOf(
   return planRuns(runs, { policy: inFlight, client, dags: target.dags }, gaps);
 }
 
-interface PlannedHistory extends Awaited<ReturnType<typeof planHistory>> {
-  readonly wish: HistoryWish;
-}
-
 async function planHistoryOf(
   { client, dags, excludeDags, history, since }: RestRestoreRequest,
   manifest: Manifest,
@@ -171,7 +167,7 @@ async function planHistoryOf(
     isChosen,
     ...(since === undefined ? {} : { since }),
   };
-  return { wish, ...(await planHistory(wish, journal, gaps)) };
+  return planHistory(wish, journal, gaps);
 }
 
 async function planQueuedOf(

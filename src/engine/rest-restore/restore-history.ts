@@ -1,6 +1,12 @@
 import type { RestHistoryResult } from './api.ts';
 import { createGaps, type Gaps } from '../rest/gaps.ts';
-import { type HistoryRun, type HistoryStep, historySteps, type HistoryWish } from './history.ts';
+import {
+  type HistoryRun,
+  type HistoryStep,
+  historySteps,
+  type HistoryWish,
+  type PlannedHistory,
+} from './history.ts';
 import { FOLLOWS, type MarkedRun, markRun } from './mark-run.ts';
 import { byState } from './plan-runs.ts';
 import { isRefusal, notWaitingFor500 } from './refusal.ts';
@@ -31,8 +37,7 @@ interface Marking {
  */
 export async function markHistory(
   work: RunsWork,
-  wish: HistoryWish,
-  dagIds: readonly string[],
+  { wish, dagIds, gone }: PlannedHistory,
   onRun: () => void,
 ): Promise<RestHistoryResult> {
   const counts = { made: 0, before: 0, tasksSet: 0, tasksDifferent: 0 };
@@ -41,7 +46,7 @@ export async function markHistory(
   let batch: HistoryStep[] = [];
   const ignored = { row: (): void => undefined };
   for await (const step of historySteps(wish, ignored.row, ignored)) {
-    if (work.journal.get(step.name)?.state === 'done') {
+    if (work.journal.get(step.name)?.state === 'done' && !gone.has(step.name)) {
       counts.before += step.runs.length;
       continue;
     }

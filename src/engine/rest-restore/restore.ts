@@ -148,12 +148,12 @@ async function makeHistory(
 ): Promise<RestHistoryResult | null> {
   const { ctx } = work;
   if (history === null) return null;
-  const { wish, dagIds, plan } = history;
+  const { plan } = history;
   if (plan.marks > 0) {
     ctx.report({ event: 'phase', phase: 'load', message: `Making ${plan.marks} finished runs again` });
   }
   const progress = createProgress(ctx, 'load', { totalRows: plan.marks });
-  const result = await markHistory(work, wish, dagIds, () => {
+  const result = await markHistory(work, history, () => {
     progress.add('dag_run', 1, 0);
   });
   progress.end();
