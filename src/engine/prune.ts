@@ -49,7 +49,7 @@ export async function prune(ctx: EngineContext, request: PruneRequest): Promise<
     bytes += own.reduce((sum, object) => sum + object.bytes, 0);
     ctx.report({ event: 'phase', phase: 'prune', message: `Removed ${backupId}` });
   }
-  await ctx.storage.remove(locks, ctx.signal);
+  if (locks.length > 0) await ctx.storage.remove(locks, ctx.signal);
   const swept = plan.leftovers.length === 0 ? [] : await sweep(ctx, false);
   return {
     plan,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts';
+import type { LeftOut } from '../../src/engine/plans.ts';
 import { memoryFolders } from '../helpers/memory-folders.ts';
 import { loadedEnvironment, startApi } from './api.ts';
 import type { RunningApi } from './api.ts';
@@ -34,6 +35,7 @@ const SHOW_SECRETS = {
 interface Plan {
   readonly dags: { readonly held: readonly { dagId: string; runs: number }[]; readonly startsOne: unknown };
   readonly runs: { readonly tasksAgain: readonly string[] };
+  readonly leftOut: readonly LeftOut[];
 }
 
 describe(`A restore through the REST API into Airflow ${release}`, () => {
@@ -146,6 +148,36 @@ describe(`A restore through the REST API into Airflow ${release}`, () => {
     for (const [what, least] of Object.entries(LEAST)) {
       expect(compared[what], what).toBeGreaterThanOrEqual(least);
     }
+  });
+
+  it('--history mark: what had ended is there again, as it ended', async () => {
+    const others = ['lab_inflight', CATCHUP];
+    const result = await restore([
+      '--history',
+      'mark',
+      ...others.flatMap((dagId) => ['--exclude-dags', dagId]),
+    ]);
+    const { history } = result.restored as { history: { made: number; notMarked: readonly LeftOut[] } };
+    const left = [...(result.plan as Plan).leftOut, ...history.notMarked].flatMap(({ table, names = [] }) =>
+      table === 'dag_run' ? names : [],
+    );
+    const ended = `state IN ('success', 'failed') AND dag_id NOT IN ('${others.join("', '")}')`;
+    const namesOf = async (at: LabHome): Promise<readonly string[]> => {
+      const rows = await query(at, `SELECT dag_id, run_id, state FROM dag_run WHERE ${ended}`);
+      const named = rows.map((row) => [
+        `${String(row.dag_id)}/${String(row.run_id).replace(/^restored__/, '')}`,
+        String(row.state),
+      ]);
+      return named
+        .filter(([name = '']) => !left.includes(name))
+        .map((words) => words.join(' '))
+        .sort();
+    };
+    const wanted = await namesOf(source);
+    expect(await namesOf(target)).toEqual(wanted);
+    expect(history.made).toBe(wanted.length);
+    expect(wanted.length).toBeGreaterThan(5);
+    expect(wanted.join()).toContain(' failed');
   });
 
   it('the scheduler ends what had not ended, and nothing that had ended runs again', async () => {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type pg from 'pg';
 import { backup } from '../../src/engine/backup.ts';
 import { listBackups } from '../../src/engine/catalog.ts';
-import { journalPrefix } from '../../src/engine/layout.ts';
+import { journalPrefix, lockKey } from '../../src/engine/layout.ts';
 import { prune } from '../../src/engine/prune.ts';
 import { restore } from '../../src/engine/restore.ts';
 import { verify } from '../../src/engine/verify.ts';
@@ -40,7 +40,7 @@ let source: TestDatabase;
 let target: TestDatabase;
 let observer: pg.Client;
 let untouched: DatabaseFingerprint;
-/** Holds two backups, and a restore's journal of the first; never written to by a test. */
+/** Holds two backups, a restore's journal of the first, and a lock that was left; never written to by a test. */
 const base = createMemoryStorage();
 let ids: readonly string[];
 let faults = 0;
@@ -55,6 +55,7 @@ beforeAll(async () => {
   ids = [first.backupId, second.backupId];
   // As a restore through the REST API notes it; the first backup is the one that a prune removes.
   await base.write(`${journalPrefix(first.backupId, '0123456789ab')}run-0.json`, Buffer.from('{}'));
+  await base.write(lockKey('0123456789ab', 'left'), Buffer.from('{}'));
   untouched = await databaseFingerprint(observer);
 });
 afterAll(async () => {
@@ -142,7 +143,10 @@ describe('every storage call of a verify fails once', () => {
 
 describe('every storage call of a prune fails once', () => {
   test('what is listed afterwards is whole, and the next prune finishes the work', async () => {
-    const run = (storage: Storage): Promise<unknown> => prune(context(storage), pruneRequest());
+    // The lock is old enough by then.
+    const tomorrow = (): Date => new Date(Date.now() + 25 * 3_600_000);
+    const run = (storage: Storage): Promise<unknown> =>
+      prune(context(storage, { now: tomorrow }), pruneRequest());
     await failEvery(run, async (fault, storage) => {
       const listed = await completeIds(storage);
       expect(listed, name(fault)).toContain(ids[1]);
